@@ -1,0 +1,152 @@
+package backend
+
+import (
+	"archive/zip"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/gomlx/go-xla/installer"
+)
+
+// The CPU plugin for linux/amd64 is a wheel, so that pip's mirrors, proxies and caches work for it too.
+const (
+	wheel       = "lammps-jax-pjrt-cpu==0.11.2"
+	wheelSHA256 = "1319390d948b39f69f7dade496b7c385149d9ca6097a6b62114da113216d9ad1"
+)
+
+// Pin names what Install installs for a kind on this machine; it changes when a new installation is due.
+func Pin(kind string) string {
+	if kind == "cpu" && runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
+		return wheel + " sha256:" + wheelSHA256
+	}
+	return kind + " by go-xla " + moduleVersion("github.com/gomlx/go-xla")
+}
+
+// Install puts the plugin of a kind (cpu, cuda, tpu) into PluginDir. It reaches the network; nothing else in this package does.
+// The python interpreter is for its pip.
+func Install(ctx context.Context, kind, python string) error {
+	dir, err := PluginDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("backend: %w", err)
+	}
+	if strings.HasPrefix(Pin(kind), wheel) {
+		return installWheel(ctx, dir, python)
+	}
+	return installByGoXLA(ctx, kind, dir)
+}
+
+func installWheel(ctx context.Context, dir, python string) error {
+	tmp, err := os.MkdirTemp(dir, ".new-")
+	if err != nil {
+		return fmt.Errorf("backend: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	pins := filepath.Join(tmp, "requirements.txt")
+	if err := os.WriteFile(pins, []byte(wheel+" --hash=sha256:"+wheelSHA256+"\n"), 0o644); err != nil {
+		return err
+	}
+	pip := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+		"--no-deps", "--only-binary=:all:", "--require-hashes", "-r", pins, "-d", tmp)
+	if output, err := pip.CombinedOutput(); err != nil {
+		return fmt.Errorf("backend: pip could not download %s (%w):\n%s\ncheck the network, or name a mirror by PIP_INDEX_URL, and run `%s` again",
+			wheel, cmp.Or(ctx.Err(), err), lastLines(output, 4), Setup)
+	}
+	wheels, _ := filepath.Glob(filepath.Join(tmp, "*.whl"))
+	if len(wheels) != 1 {
+		return fmt.Errorf("backend: pip downloaded %d wheels for %s; want 1", len(wheels), wheel)
+	}
+	return unpack(wheels[0], tmp, dir)
+}
+
+// unpack moves the plugin and its licences from a wheel into dir, the plugin last: it is found only when all is there.
+func unpack(path, tmp, dir string) error {
+	archive, err := zip.OpenReader(path)
+	if err != nil {
+		return fmt.Errorf("backend: %s: %w", path, err)
+	}
+	defer archive.Close()
+	plugin := ""
+	for _, file := range archive.File {
+		name := filepath.Base(file.Name)
+		isPlugin := kindOf(name) != ""
+		if !isPlugin && !strings.Contains(file.Name, "/licenses/") {
+			continue
+		}
+		if err := extract(file, filepath.Join(tmp, name)); err != nil {
+			return fmt.Errorf("backend: %s: %w", file.Name, err)
+		}
+		if isPlugin {
+			plugin = name
+		} else if err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if plugin == "" {
+		return fmt.Errorf("backend: %s holds no PJRT plugin", filepath.Base(path))
+	}
+	if err := (Plugin{Path: filepath.Join(tmp, plugin)}).Check(); err != nil {
+		return fmt.Errorf("backend: %w", err)
+	}
+	version := strings.Replace(wheel, "==", " ", 1) + "\n"
+	if err := os.WriteFile(filepath.Join(dir, plugin+".version"), []byte(version), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(tmp, plugin), filepath.Join(dir, plugin))
+}
+
+func extract(file *zip.File, to string) error {
+	source, err := file.Open()
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// installByGoXLA uses go-xla's installer, which cannot be cancelled: on cancellation it is left behind to the process's end.
+func installByGoXLA(ctx context.Context, kind, dir string) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if cause := recover(); cause != nil {
+				done <- fmt.Errorf("installer panicked: %v", cause)
+			}
+		}()
+		done <- installer.AutoInstallPlugin(kind, dir, true, installer.Quiet)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("backend: go-xla could not install the %s plugin for %s/%s (%w); check the network and run `%s` again",
+				kind, runtime.GOOS, runtime.GOARCH, err, Setup)
+		}
+	}
+	if plugin, found := Find(kind); !found || !strings.HasPrefix(plugin.Path, dir) {
+		return fmt.Errorf("backend: go-xla has no %s plugin for this machine (%s/%s, or the device is missing); use GOMLX_BACKEND=xla:cpu or go",
+			kind, runtime.GOOS, runtime.GOARCH)
+	}
+	return nil
+}
+
+func lastLines(text []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
