@@ -1,0 +1,48 @@
+// Package mixture draws batches of a mixture of tasks on the device: which task each sample is of, by the
+// tasks' frequencies, and its input and target, by the tasks' family (Sec. 3, App. B.1 of arXiv 2605.29548).
+//
+// Letters in names and shape comments: B batch, K tasks, D input coordinates, O outputs of a task, R rows of a
+// tile, P pairs of a tile and a task in it.
+package mixture
+
+import (
+	"raretask/pkg/spec"
+	"raretask/pkg/theory"
+	"raretask/tasks"
+)
+
+// Mixture is a family of tasks and how often each of them is drawn.
+type Mixture struct {
+	Family    tasks.Family
+	Frequency []float64 // pi_k, most frequent first; sums to 1
+}
+
+// New returns the mixture of a spec.
+func New(s spec.Mixture) (*Mixture, error) {
+	family, err := tasks.NewRegression(s.Alphas(), s.Block, s.Dim)
+	if err != nil {
+		return nil, err
+	}
+	return &Mixture{family, s.Frequencies()}, nil
+}
+
+// Cumulative returns the running sums of the frequencies [K]; the last one is 1 exactly.
+func (m *Mixture) Cumulative() []float32 {
+	sums := make([]float32, len(m.Frequency))
+	total := 0.
+	for k, pi := range m.Frequency {
+		total += pi
+		sums[k] = float32(total)
+	}
+	sums[len(sums)-1] = 1
+	return sums
+}
+
+// Theory returns the mixture as package theory takes it; false where the family has no closed forms.
+func (m *Mixture) Theory() (theory.Mixture, bool) {
+	family, ok := m.Family.(*tasks.Regression)
+	if !ok {
+		return theory.Mixture{}, false
+	}
+	return theory.Mixture{Frequency: m.Frequency, Spectrum: family.Spectrum}, true
+}

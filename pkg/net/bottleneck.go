@@ -1,0 +1,71 @@
+package net
+
+import (
+	"math"
+	"math/rand/v2"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/lapack/lapack64"
+
+	"raretask/pkg/mixture"
+	"raretask/tasks"
+)
+
+// Bottleneck is the student of Sec. 3: one linear encoder W (N x D) shared by all tasks and one linear decoder
+// D_k (O x N) for each, chosen by the sample's task; the prediction is D_k W x.
+type Bottleneck struct {
+	Tasks, Inputs, Width, Outputs int
+}
+
+// Weights implements Net: "encoder" [N, D], which starts with orthonormal rows (W Wᵀ = I), and "decoder"
+// [K, O, N], uniform in ±sqrt(3/N) (Kaiming's uniform with fan-in N and gain 1).
+func (b *Bottleneck) Weights() []Weight {
+	return []Weight{
+		{"encoder", []int{b.Width, b.Inputs}, 0, func(random *rand.Rand) []float32 {
+			return orthonormalRows(random, b.Width, b.Inputs)
+		}},
+		{"decoder", []int{b.Tasks, b.Outputs, b.Width}, 1, func(random *rand.Rand) []float32 {
+			bound := math.Sqrt(3 / float64(b.Width))
+			values := make([]float32, b.Tasks*b.Outputs*b.Width)
+			for i := range values {
+				values[i] = float32((2*random.Float64() - 1) * bound)
+			}
+			return values
+		}},
+	}
+}
+
+// Forward implements Net. Beside "hidden" and "loss" it returns "prediction" [P, S, R, O], by pairs.
+func (b *Bottleneck) Forward(family tasks.Family, weights []*Node, batch *mixture.Batch) map[string]*Node {
+	encoderSND, decoderKSON := weights[0], weights[1]
+	hBSN := Einsum("bd,snd->bsn", batch.X, encoderSND)
+	decoderPSON := Einsum("pk,kson->pson", batch.PairTask, decoderKSON)
+	yPSRO := Einsum("prsn,pson->psro", batch.Pair(hBSN), decoderPSON)
+	lossPSR := family.Loss(yPSRO, InsertAxes(batch.PairTarget, 1))
+	lossPS := ReduceSum(Mul(lossPSR, InsertAxes(batch.Mask, 1)), -1)
+	return map[string]*Node{"hidden": hBSN, "prediction": yPSRO, "loss": Einsum("ps,pk->sk", lossPS, batch.PairTask)}
+}
+
+// orthonormalRows returns n orthonormal rows of dimension d: the thin Q of a Gaussian matrix, its signs fixed so that
+// the rows are uniform on the Stiefel manifold.
+func orthonormalRows(random *rand.Rand, n, d int) []float32 {
+	q := blas64.General{Rows: d, Cols: n, Stride: n, Data: make([]float64, d*n)}
+	for i := range q.Data {
+		q.Data[i] = random.NormFloat64()
+	}
+	tau, work := make([]float64, n), make([]float64, max(1, n*64))
+	lapack64.Geqrf(q, tau, work, len(work))
+	sign := make([]float64, n)
+	for j := range sign {
+		sign[j] = math.Copysign(1, q.Data[j*n+j])
+	}
+	lapack64.Orgqr(q, tau, work, len(work))
+	values := make([]float32, n*d)
+	for i := range n {
+		for j := range d {
+			values[i*d+j] = float32(sign[i] * q.Data[j*n+i])
+		}
+	}
+	return values
+}

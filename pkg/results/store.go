@@ -1,0 +1,200 @@
+package results
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/spec"
+)
+
+// Store is a folder of results, and a folder of published ones to fall back to.
+type Store struct {
+	Dir string
+	// Published holds results that came with the project, read where Dir has none. They count whatever backend
+	// trained them. Empty: none.
+	Published string
+}
+
+// Dir returns the folder of results: RARETASK_RESULTS, or results in the checkout.
+func Dir() (string, error) {
+	if dir := os.Getenv("RARETASK_RESULTS"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	root, err := backend.Root()
+	return filepath.Join(root, "results"), err
+}
+
+// Open returns the store of this checkout. Published results (notebooks/data) count unless RARETASK_PUBLISHED=0.
+func Open() (*Store, error) {
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{Dir: filepath.Join(dir, "runs")}
+	if os.Getenv("RARETASK_PUBLISHED") != "0" {
+		root, err := backend.Root()
+		if err != nil {
+			return nil, err
+		}
+		s.Published = filepath.Join(root, "notebooks", "data")
+	}
+	return s, nil
+}
+
+// Path returns the file of a stack's results on a backend.
+func (s *Store) Path(stack spec.Stack, id backend.Identity) string {
+	return filepath.Join(s.Dir, stack.Hash()+"-"+id.Key()+".parquet")
+}
+
+// ErrMissing says that a stack has no results yet.
+var ErrMissing = errors.New("no results yet")
+
+// DamagedError says that a result file can't be read.
+type DamagedError struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("results: %s is damaged (%v); it will be trained again, or delete it", e.Path, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Find returns the file of a stack's results: its own, or a published one. The error is ErrMissing where there is
+// none, and a *DamagedError where its own is damaged.
+func (s *Store) Find(stack spec.Stack, id backend.Identity) (string, error) {
+	paths := []string{s.Path(stack, id)}
+	if s.Published != "" {
+		paths = append(paths, filepath.Join(s.Published, stack.Hash()+".parquet"))
+	}
+	var damaged error
+	for _, path := range paths {
+		file, closer, err := open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			damaged = &DamagedError{path, err}
+			continue
+		}
+		hash, _ := file.Lookup("stack")
+		closer.Close()
+		if hash == stack.Hash() {
+			return path, nil
+		}
+		damaged = &DamagedError{path, fmt.Errorf("it holds stack %q", hash)}
+	}
+	if damaged != nil {
+		return "", damaged
+	}
+	return "", ErrMissing
+}
+
+func open(path string) (*parquet.File, *os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		var file *parquet.File
+		if file, err = parquet.OpenFile(f, info.Size()); err == nil {
+			return file, f, nil
+		}
+	}
+	f.Close()
+	return nil, nil, err
+}
+
+// Read returns the rows of a result file.
+func Read(path string) ([]Row, error) {
+	rows, err := parquet.ReadFile[Row](path)
+	if err != nil {
+		return nil, &DamagedError{path, err}
+	}
+	return rows, nil
+}
+
+// Write stores the rows of a stack and returns their file, which appears whole or not at all.
+func (s *Store) Write(stack spec.Stack, id backend.Identity, rows []Row) (string, error) {
+	settings, err := json.Marshal(stack)
+	if err != nil {
+		return "", err
+	}
+	identity, err := json.Marshal(id)
+	if err != nil {
+		return "", err
+	}
+	versions, err := json.Marshal(moduleVersions())
+	if err != nil {
+		return "", err
+	}
+	path := s.Path(stack, id)
+	return path, WriteFile(path, func(f *os.File) error {
+		return parquet.Write(f, rows,
+			parquet.Compression(&zstd.Codec{Level: zstd.SpeedBetterCompression}),
+			parquet.CreatedBy("raretask", "1", ""),
+			parquet.KeyValueMetadata("stack", stack.Hash()),
+			parquet.KeyValueMetadata("spec", string(settings)),
+			parquet.KeyValueMetadata("backend", string(identity)),
+			parquet.KeyValueMetadata("versions", string(versions)),
+			parquet.KeyValueMetadata("columns", columnsJSON()))
+	})
+}
+
+// WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains.
+func WriteFile(path string, write func(*os.File) error) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("results: %s: %w", path, err)
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil { // a full disk shows here at the latest
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// moduleVersions returns the versions of what computes.
+func moduleVersions() map[string]string {
+	versions := map[string]string{}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return versions
+	}
+	versions["go"] = info.GoVersion
+	for _, dep := range info.Deps {
+		switch dep.Path {
+		case "github.com/gomlx/gomlx", "github.com/gomlx/go-xla", "github.com/gomlx/compute":
+			versions[dep.Path] = dep.Version
+		}
+	}
+	return versions
+}

@@ -1,0 +1,216 @@
+// Package spec says what a run is: typed settings, their strict YAML form, presets for every figure, grids of
+// settings, and the hash that is a run's identity. A sweep's runs, and the stacks in which they train together,
+// are a function of the spec alone.
+package spec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Run is everything that decides one training run, save the backend it runs on.
+type Run struct {
+	Mixture Mixture `yaml:"mixture" json:"mixture"`
+	Net     Net     `yaml:"net" json:"net"`
+	Train   Train   `yaml:"train" json:"train"`
+}
+
+// Mixture is which tasks there are and how often each is drawn (Sec. 3, App. B.1).
+type Mixture struct {
+	Family    string     `yaml:"family" json:"family"`       // regression
+	Tasks     int        `yaml:"tasks" json:"tasks"`         // K
+	Dim       int        `yaml:"dim" json:"dim"`             // D, input dimensions
+	Block     int        `yaml:"block" json:"block"`         // d_T, directions of a task
+	Alpha     [2]float64 `yaml:"alpha,flow" json:"alpha"`    // spectrum exponent of the most frequent … the rarest task, on a uniform grid
+	Frequency Frequency  `yaml:"frequency" json:"frequency"` // pi_k
+}
+
+// Frequency is a law for the tasks' frequencies.
+type Frequency struct {
+	Law      string  `yaml:"law" json:"law"`           // power: pi_k proportional to k^-exponent
+	Exponent float64 `yaml:"exponent" json:"exponent"` // beta
+}
+
+// Net is the network that is trained.
+type Net struct {
+	Kind  string `yaml:"kind" json:"kind"`   // bottleneck
+	Width int    `yaml:"width" json:"width"` // N, neurons of the hidden layer
+}
+
+// Train is how the network is trained.
+type Train struct {
+	Batch       int     `yaml:"batch" json:"batch"`             // B, samples in a step
+	Steps       int     `yaml:"steps" json:"steps"`             // optimizer steps
+	Optimizer   string  `yaml:"optimizer" json:"optimizer"`     // adamw, with betas .9 and .999, epsilon 1e-8
+	Rate        float64 `yaml:"rate" json:"rate"`               // peak learning rate
+	Schedule    string  `yaml:"schedule" json:"schedule"`       // constant | inverse-sqrt: rate·min(t/warmup, sqrt(warmup/t))
+	Warmup      int     `yaml:"warmup" json:"warmup"`           // steps
+	Decay       float64 `yaml:"decay" json:"decay"`             // decoupled weight decay
+	Clip        float64 `yaml:"clip" json:"clip"`               // largest gradient norm of a run; 0 = no clipping
+	Seed        uint32  `yaml:"seed" json:"seed"`               // of the data and the initial values
+	Data        *uint32 `yaml:"data" json:"data,omitempty"`     // seed of the data alone; as seed where absent
+	Evaluations int     `yaml:"evaluations" json:"evaluations"` // about this many, at log-spaced steps, the last one included
+}
+
+// DataSeed returns the seed of the data stream.
+func (t Train) DataSeed() uint32 {
+	if t.Data != nil {
+		return *t.Data
+	}
+	return t.Seed
+}
+
+// Default returns the settings that a spec starts from: the reduced scale at which the theory shows on two cores.
+func Default() Run {
+	return Run{
+		Mixture: Mixture{Family: "regression", Tasks: 16, Dim: 128, Block: 8, Alpha: [2]float64{2, 2},
+			Frequency: Frequency{Law: "power", Exponent: 1}},
+		Net: Net{Kind: "bottleneck", Width: 32},
+		Train: Train{Batch: 256, Steps: 20000, Optimizer: "adamw", Rate: 3e-3, Schedule: "inverse-sqrt", Warmup: 500,
+			Decay: .01, Clip: 1, Evaluations: 40},
+	}
+}
+
+// Alphas returns the spectrum exponent of each task, most frequent first: a uniform grid between the ends of Alpha.
+func (m Mixture) Alphas() []float64 {
+	alphas := make([]float64, m.Tasks)
+	for k := range alphas {
+		at := 0.
+		if m.Tasks > 1 {
+			at = float64(k) / float64(m.Tasks-1)
+		}
+		alphas[k] = m.Alpha[0] + at*(m.Alpha[1]-m.Alpha[0])
+	}
+	return alphas
+}
+
+// Frequencies returns pi_k, most frequent first; they sum to one.
+func (m Mixture) Frequencies() []float64 {
+	pi := make([]float64, m.Tasks)
+	sum := 0.
+	for k := range pi {
+		pi[k] = math.Pow(float64(k+1), -m.Frequency.Exponent)
+		sum += pi[k]
+	}
+	for k := range pi {
+		pi[k] /= sum
+	}
+	return pi
+}
+
+// KeyError says which setting has an impossible value, and which values are possible.
+type KeyError struct {
+	Key   string // dotted, as in "mixture.frequency.exponent"
+	Value any
+	Want  string
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("%s: %v: want %s", e.Key, e.Value, e.Want) }
+
+// Validate returns a *KeyError for the first impossible setting.
+func (r Run) Validate() error {
+	m, n, t := r.Mixture, r.Net, r.Train
+	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
+	for _, c := range []struct {
+		ok    bool
+		key   string
+		value any
+		want  string
+	}{
+		{oneOf(m.Family, "regression"), "mixture.family", m.Family, "regression"},
+		{m.Tasks >= 1, "mixture.tasks", m.Tasks, "at least 1"},
+		{m.Block >= 1, "mixture.block", m.Block, "at least 1 direction for each task"},
+		{m.Dim >= m.Tasks*m.Block, "mixture.dim", m.Dim,
+			fmt.Sprintf("at least tasks·block = %d·%d = %d, so that every task has directions of its own", m.Tasks, m.Block, m.Tasks*m.Block)},
+		{finite(m.Alpha[0]) && m.Alpha[0] >= 0 && finite(m.Alpha[1]) && m.Alpha[1] >= 0, "mixture.alpha", m.Alpha, "two finite numbers >= 0"},
+		{oneOf(m.Frequency.Law, "power"), "mixture.frequency.law", m.Frequency.Law, "power"},
+		{finite(m.Frequency.Exponent) && m.Frequency.Exponent >= 0, "mixture.frequency.exponent", m.Frequency.Exponent, "a finite number >= 0"},
+		{oneOf(n.Kind, "bottleneck"), "net.kind", n.Kind, "bottleneck"},
+		{n.Width >= 1 && n.Width <= m.Dim, "net.width", n.Width, fmt.Sprintf("1 … mixture.dim (%d)", m.Dim)},
+		{t.Batch >= 1, "train.batch", t.Batch, "at least 1"},
+		{t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, "at least 1"},
+		{oneOf(t.Optimizer, "adamw"), "train.optimizer", t.Optimizer, "adamw"},
+		{finite(t.Rate) && t.Rate > 0, "train.rate", t.Rate, "a finite number > 0"},
+		{oneOf(t.Schedule, "inverse-sqrt", "constant"), "train.schedule", t.Schedule, "inverse-sqrt or constant"},
+		{t.Warmup >= 1, "train.warmup", t.Warmup, "at least 1 step"},
+		{finite(t.Decay) && t.Decay >= 0, "train.decay", t.Decay, "a finite number >= 0"},
+		{finite(t.Clip) && t.Clip >= 0, "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"},
+		{t.Evaluations >= 1, "train.evaluations", t.Evaluations, "at least 1"},
+	} {
+		if !c.ok {
+			return &KeyError{c.key, c.value, c.want}
+		}
+	}
+	return nil
+}
+
+// engine is part of every hash: it changes when the same spec would train to other numbers.
+const engine = 1
+
+// Hash returns 16 hexadecimal digits that identify the settings.
+func (r Run) Hash() string { return hash(r) }
+
+func hash(v any) string {
+	text, err := json.Marshal(struct {
+		Engine int
+		Spec   any
+	}{engine, v})
+	if err != nil {
+		panic(fmt.Sprintf("spec: a run has no JSON form: %v", err)) // all fields are plain numbers and strings
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// Stack is runs that train side by side in one program, on one data stream. They share everything but
+// width, rate and the seed of the initial values.
+type Stack []Run
+
+// Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
+func (s Stack) Hash() string { return hash(s) }
+
+// Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
+// in what a compiled program takes as input (frequencies, seeds, rates).
+func (s Stack) Program() string {
+	var widths []string
+	for _, r := range s {
+		widths = append(widths, fmt.Sprint(r.Net.Width))
+	}
+	shape := s[0]
+	shape.Net.Width, shape.Mixture.Frequency = 0, Frequency{}
+	shape.Train.Rate, shape.Train.Seed, shape.Train.Data, shape.Train.Steps, shape.Train.Evaluations = 0, 0, nil, 0, 0
+	return hash(struct {
+		Shape  Run
+		Widths string
+	}{shape, strings.Join(widths, ",")})
+}
+
+// Stacks splits runs into stacks: one for each mixture, training set-up and data stream, its runs ordered by
+// width. The order of stacks is that of their first runs.
+func Stacks(runs []Run) []Stack {
+	index := map[string]int{}
+	var stacks []Stack
+	for _, r := range runs {
+		shared := r
+		data := r.Train.DataSeed()
+		shared.Net.Width, shared.Train.Rate, shared.Train.Seed, shared.Train.Data = 0, 0, 0, &data
+		key := hash(shared)
+		at, found := index[key]
+		if !found {
+			at = len(stacks)
+			index[key] = at
+			stacks = append(stacks, nil)
+		}
+		stacks[at] = append(stacks[at], r)
+	}
+	for _, s := range stacks {
+		slices.SortStableFunc(s, func(a, b Run) int { return a.Net.Width - b.Net.Width })
+	}
+	return stacks
+}

@@ -1,0 +1,260 @@
+package spec
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Scales are the sizes at which every preset is defined: smoke runs in seconds, quick in minutes on two cores,
+// paper is the paper's own settings.
+var Scales = []string{"smoke", "quick", "paper"}
+
+// Axis is a setting and the values it takes.
+type Axis struct {
+	Key    string
+	values []*yaml.Node
+}
+
+// Vary returns the axis on which the setting at key, as in "net.width", takes the values.
+func Vary[T any](key string, values ...T) Axis {
+	axis := Axis{Key: key}
+	for _, v := range values {
+		node := new(yaml.Node)
+		if err := node.Encode(v); err != nil {
+			node = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprint(v)} // refused by the strict decoder, by name
+		}
+		axis.values = append(axis.values, node)
+	}
+	return axis
+}
+
+// Sweep is a base run and the grid of settings to run it at.
+type Sweep struct {
+	Name  string
+	About string
+	Base  Run
+	Grid  []Axis // every combination
+	Zip   []Axis // taken in step: the i-th value of each; combined with the grid
+
+	decoder *decoder
+}
+
+// UnknownError says that there is no preset, or no scale, of a name.
+type UnknownError struct{ What string }
+
+func (e *UnknownError) Error() string { return "spec: " + e.What }
+
+//go:embed presets/*.yaml
+var presets embed.FS
+
+// Presets returns the names of the presets.
+func Presets() []string {
+	files, _ := fs.Glob(presets, "presets/*.yaml")
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(path.Base(f), ".yaml")
+	}
+	return files
+}
+
+// Load returns the sweep of a preset's name or a YAML file, at a scale. All errors but those of reading a file are the
+// spec's fault.
+func Load(name, scale string) (*Sweep, error) {
+	if slices.Contains(Presets(), name) {
+		data, err := presets.ReadFile("presets/" + name + ".yaml")
+		if err != nil {
+			return nil, err
+		}
+		return Parse(name+".yaml", data, scale)
+	}
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &UnknownError{fmt.Sprintf("no preset and no file is named %q; presets: %s", name, strings.Join(Presets(), ", "))}
+	} else if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	return Parse(name, data, scale)
+}
+
+// Parse returns the sweep of a YAML document at a scale; file is the document's name in errors. The document's
+// settings start from Default; its part `scales` holds, for each scale, settings that replace those of the
+// document ("train.steps: 100", "grid.net.width: [2, 4]").
+func Parse(file string, data []byte, scale string) (*Sweep, error) {
+	if !slices.Contains(Scales, scale) {
+		return nil, &UnknownError{fmt.Sprintf("scale %q: want %s", scale, strings.Join(Scales, ", "))}
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	d := &decoder{file: file, lines: map[string]int{}}
+	s := &Sweep{Name: strings.TrimSuffix(path.Base(file), path.Ext(file)), Base: Default(), decoder: d}
+	if len(document.Content) == 0 {
+		return nil, fmt.Errorf("%s: empty; want at least one of mixture, net, train", file)
+	}
+	var scaled *yaml.Node
+	err := d.pairs(document.Content[0], "", func(key string, line int, value *yaml.Node) error {
+		switch key {
+		case "about":
+			s.About = value.Value
+		case "mixture", "net", "train":
+			return d.set(&s.Base, key, value)
+		case "grid", "zip":
+			return d.pairs(value, key, func(setting string, _ int, values *yaml.Node) error { return s.apply(key+"."+setting, values) })
+		case "scales":
+			scaled = value
+		default:
+			return d.errorf(line, key, "unknown key; allowed here: about, grid, mixture, net, scales, train, zip")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if scaled != nil {
+		if err := s.scale(scaled, scale); err != nil {
+			return nil, err
+		}
+	}
+	_, err = s.Runs()
+	return s, err
+}
+
+// pairs calls f for each key of a mapping.
+func (d *decoder) pairs(node *yaml.Node, key string, f func(key string, line int, value *yaml.Node) error) error {
+	if node.Kind != yaml.MappingNode {
+		return d.errorf(node.Line, key, "%s: want keys and values", text(node))
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(node.Content); i += 2 {
+		name := node.Content[i]
+		if seen[name.Value] {
+			return d.errorf(name.Line, join(key, name.Value), "given twice")
+		}
+		seen[name.Value] = true
+		if err := f(name.Value, name.Line, node.Content[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scale applies the settings of one scale; those of the others are checked too.
+func (s *Sweep) scale(node *yaml.Node, scale string) error {
+	return s.decoder.pairs(node, "scales", func(name string, line int, settings *yaml.Node) error {
+		if !slices.Contains(Scales, name) {
+			return s.decoder.errorf(line, "scales."+name, "unknown scale; allowed: %s", strings.Join(Scales, ", "))
+		}
+		target := s
+		if name != scale {
+			target = &Sweep{Base: s.Base, decoder: &decoder{file: s.decoder.file, lines: map[string]int{}}}
+		}
+		return s.decoder.pairs(settings, "scales."+name, func(key string, _ int, value *yaml.Node) error { return target.apply(key, value) })
+	})
+}
+
+// apply gives a setting of the base a value, or replaces an axis ("grid.net.width").
+func (s *Sweep) apply(key string, value *yaml.Node) error {
+	for prefix, axes := range map[string]*[]Axis{"grid.": &s.Grid, "zip.": &s.Zip} {
+		setting, found := strings.CutPrefix(key, prefix)
+		if !found {
+			continue
+		}
+		if value.Kind != yaml.SequenceNode || len(value.Content) == 0 {
+			return s.decoder.errorf(value.Line, key, "%s: want a list of at least one value", text(value))
+		}
+		*axes = replace(*axes, Axis{setting, value.Content})
+		probe := s.Base
+		return s.decoder.set(&probe, setting, value.Content[0])
+	}
+	return s.decoder.set(&s.Base, key, value)
+}
+
+func replace(axes []Axis, axis Axis) []Axis {
+	at := slices.IndexFunc(axes, func(a Axis) bool { return a.Key == axis.Key })
+	if at < 0 {
+		return append(axes, axis)
+	}
+	axes = slices.Clone(axes)
+	axes[at] = axis
+	return axes
+}
+
+// With returns a copy of the sweep in which settings take other values: one value replaces the setting of the base (and
+// an axis on it), several become an axis of the grid.
+func (s *Sweep) With(axes ...Axis) (*Sweep, error) {
+	changed := *s
+	changed.decoder = &decoder{file: s.Name, lines: map[string]int{}}
+	for _, axis := range axes {
+		if len(axis.values) > 1 {
+			changed.Grid = replace(changed.Grid, axis)
+			continue
+		}
+		changed.Grid = slices.DeleteFunc(slices.Clone(changed.Grid), func(a Axis) bool { return a.Key == axis.Key })
+		for _, value := range axis.values {
+			if err := changed.decoder.set(&changed.Base, axis.Key, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	_, err := changed.Runs()
+	return &changed, err
+}
+
+// Of returns the sweep of a base run and a grid.
+func Of(name string, base Run, grid ...Axis) (*Sweep, error) {
+	s := &Sweep{Name: name, Base: base, decoder: &decoder{file: name, lines: map[string]int{}}}
+	return s.With(grid...)
+}
+
+// Runs returns every combination of the grid, the last axis varying fastest, each combination with every step of the
+// zip; all are valid, and no two are equal.
+func (s *Sweep) Runs() ([]Run, error) {
+	runs := []Run{s.Base}
+	if len(s.Zip) > 0 {
+		runs = runs[:0]
+		for i := range s.Zip[0].values {
+			run := s.Base
+			for _, axis := range s.Zip {
+				if len(axis.values) != len(s.Zip[0].values) {
+					return nil, s.decoder.errorf(axis.values[0].Line, "zip."+axis.Key, "%d values beside %d of %s: want equally many",
+						len(axis.values), len(s.Zip[0].values), s.Zip[0].Key)
+				}
+				if err := s.decoder.set(&run, axis.Key, axis.values[i]); err != nil {
+					return nil, err
+				}
+			}
+			runs = append(runs, run)
+		}
+	}
+	for _, axis := range s.Grid {
+		var next []Run
+		for _, run := range runs {
+			for _, value := range axis.values {
+				if err := s.decoder.set(&run, axis.Key, value); err != nil {
+					return nil, err
+				}
+				next = append(next, run)
+			}
+		}
+		runs = next
+	}
+	seen := map[string]bool{}
+	for _, run := range runs {
+		if err := run.Validate(); err != nil {
+			return nil, s.decoder.at(err)
+		}
+		if seen[run.Hash()] {
+			return nil, fmt.Errorf("%s: the grid names the run width %d, seed %d twice: want different values on every axis", s.decoder.file, run.Net.Width, run.Train.Seed)
+		}
+		seen[run.Hash()] = true
+	}
+	return runs, nil
+}

@@ -1,0 +1,172 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"raretask/pkg/mixture"
+)
+
+// purposes of a stream: training and evaluation samples of one (seed, step) are independent.
+const (
+	trainingSamples uint32 = iota
+	evaluationSamples
+)
+
+// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights.
+const (
+	stateStep       = iota // int32: steps done
+	stateEnd               // int32: step to stop at
+	stateSeed              // uint32 [2]: of the data
+	stateCumulative        // [K] running sums of the frequencies
+	stateForced            // [K] samples that each task gets for certain in every batch
+	stateRate              // [runs] peak learning rates
+	stateLossSum           // [runs] sum of the training losses since it was last reset
+	stateDiverged          // int32 [runs]: step at which a run diverged, -1 for none
+	stateWeights
+)
+
+// trainGraph returns the state after steps up to state[stateEnd]: all of them in one While, so that one dispatch
+// runs many steps.
+func (p *Program) trainGraph(state []*Node) []*Node {
+	g := state[0].Graph()
+	parameters := func(g *Graph) []*Node {
+		nodes := make([]*Node, len(state))
+		for i, s := range state {
+			nodes[i] = Parameter(g, fmt.Sprintf("state%d", i), s.Shape())
+		}
+		return nodes
+	}
+	unfinished := NewClosure(g, func(g *Graph) []*Node {
+		s := parameters(g)
+		return []*Node{LessThan(s[stateStep], s[stateEnd])}
+	})
+	step := NewClosure(g, func(g *Graph) []*Node { return p.stepGraph(parameters(g)) })
+	return While(unfinished, step, state...)
+}
+
+// stepGraph is one training step of all runs.
+func (p *Program) stepGraph(state []*Node) []*Node {
+	g := state[0].Graph()
+	random := mixture.NewRandom(state[stateSeed], state[stateStep], trainingSamples)
+	batch := mixture.Draw(p.mixture.Family, random, state[stateCumulative], state[stateForced], p.shared.Train.Batch)
+	n := len(p.weights)
+	weights := state[stateWeights : stateWeights+n]
+
+	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
+	loss := DivScalar(ReduceSum(p.losses(weights, batch), 1), float64(p.shared.Train.Batch)) // [runs]
+	gradients := Gradient(ReduceAllSum(loss), weights...)
+
+	next := append([]*Node{}, state...)
+	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
+	next[stateLossSum] = Add(state[stateLossSum], loss)
+	// A NaN fails every comparison, so "not below the limit" also catches it.
+	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.meanLoss))
+	first := LogicalAnd(LogicalNot(fine), Equal(state[stateDiverged], Const(g, int32(-1))))
+	next[stateDiverged] = Where(first, BroadcastToShape(next[stateStep], first.Shape()), state[stateDiverged])
+	p.adamW(next, gradients)
+	return next
+}
+
+// losses returns the sum of the losses of each task's samples [runs, K], over all groups.
+func (p *Program) losses(weights []*Node, batch *mixture.Batch) *Node {
+	var all []*Node
+	at := 0
+	for _, g := range p.groups {
+		n := len(g.weights)
+		all = append(all, g.net.Forward(p.mixture.Family, weights[at:at+n], batch)["loss"])
+		at += n
+	}
+	return Concatenate(all, 0)
+}
+
+// adamW updates the weights and moments in next, whose step is already counted:
+//
+//	w <- w - rate·decay·w - rate·m^/(sqrt(v^) + 1e-8),  betas .9 and .999, m^ and v^ corrected for their start at zero
+//
+// (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it), after scaling each run's gradient to a norm of at most
+// clip. GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither
+// clipping nor a rate for each stacked run.
+func (p *Program) adamW(next, gradients []*Node) {
+	const beta1, beta2, epsilon = .9, .999, 1e-8
+	g := next[0].Graph()
+	t := ConvertDType(next[stateStep], dtypes.Float32)
+	rate := Mul(next[stateRate], p.schedule(t)) // [runs]
+	correct := func(beta float64) *Node { return OneMinus(Pow(Scalar(g, dtypes.Float32, beta), t)) }
+	correct1, correct2 := correct(beta1), correct(beta2)
+	scale := p.clip(gradients)
+	n := len(p.weights)
+	for i, w := range p.weights {
+		perRun := func(v *Node) *Node { // the part of v [runs] of this weight's group, shaped to multiply the weight
+			dims := make([]int, len(w.dims))
+			for axis := range dims {
+				dims[axis] = 1
+			}
+			dims[w.axis] = w.dims[w.axis]
+			return Reshape(Slice(v, AxisRange(w.first, w.first+w.dims[w.axis])), dims...)
+		}
+		gradient := gradients[i]
+		if scale != nil {
+			gradient = Mul(gradient, perRun(scale))
+		}
+		m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(gradient, 1-beta1))
+		v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(gradient), 1-beta2))
+		move := Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), epsilon))
+		weight := next[stateWeights+i]
+		move = Add(move, MulScalar(weight, p.shared.Train.Decay))
+		next[stateWeights+i] = Sub(weight, Mul(perRun(rate), move))
+		next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
+	}
+}
+
+// clip returns the factor [runs] that brings the norm of each run's whole gradient down to the limit, or nil
+// without a limit.
+func (p *Program) clip(gradients []*Node) *Node {
+	limit := p.shared.Train.Clip
+	if limit == 0 {
+		return nil
+	}
+	var norms []*Node // squared, one vector for each group
+	group := -1
+	for i, w := range p.weights {
+		var others []int
+		for axis := range w.dims {
+			if axis != w.axis {
+				others = append(others, axis)
+			}
+		}
+		squared := ReduceSum(Square(gradients[i]), others...)
+		if w.group != group {
+			norms, group = append(norms, squared), w.group
+		} else {
+			norms[group] = Add(norms[group], squared)
+		}
+	}
+	norm := Sqrt(Concatenate(norms, 0))
+	return MinScalar(Div(Scalar(norm.Graph(), norm.DType(), limit), AddScalar(norm, 1e-6)), 1.)
+}
+
+// schedule returns the factor of the peak rate at step t = 1, 2, …
+func (p *Program) schedule(t *Node) *Node {
+	warmup := float64(p.shared.Train.Warmup)
+	rise := DivScalar(t, warmup)
+	if p.shared.Train.Schedule == "constant" {
+		return MinScalar(rise, 1.)
+	}
+	return Min(rise, Sqrt(Div(Scalar(t.Graph(), t.DType(), warmup), t)))
+}
+
+// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each, with the
+// weights that follow seed [2] and step.
+func (p *Program) evaluateGraph(inputs []*Node) *Node {
+	seed, step, weights := inputs[0], inputs[1], inputs[2:]
+	g := seed.Graph()
+	k := p.mixture.Family.Tasks()
+	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), evaluationRows)
+	random := mixture.NewRandom(seed, step, evaluationSamples)
+	batch := mixture.Arrange(p.mixture.Family, random, end, k*evaluationRows)
+	return DivScalar(p.losses(weights, batch), evaluationRows)
+}

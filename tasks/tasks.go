@@ -1,0 +1,39 @@
+// Package tasks holds the families of tasks that mixtures are made of, one family in each file, all behind
+// one small interface. A family says what a sample of each of its K tasks looks like (the tasks of Sec. 3,
+// App. B.1 and App. D of arXiv 2605.29548, and neighbours); how often each task is drawn is the mixture's
+// business, and how a sample is predicted is the network's.
+//
+// Letters in names and shape comments: B batch, K tasks, D input coordinates, O outputs of a task.
+package tasks
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// Family is K tasks over one input space. Methods that take graph nodes build a graph: they panic on wrong
+// shapes, as graph builders of GoMLX do.
+type Family interface {
+	// Tasks returns K, the number of tasks.
+	Tasks() int
+	// Inputs returns D, the number of input coordinates that a network sees.
+	Inputs() int
+	// Outputs returns O, the number of outputs of each task.
+	Outputs() int
+	// Draw returns inputs x [B, D] and targets y [B, O] of a batch, given the task of each sample as one-hot
+	// rows [B, K].
+	Draw(random Random, taskBK *Node) (xBD, yBO *Node)
+	// Loss returns the loss [..., K-free leading axes] of predictions against targets of shape [..., O]: a
+	// number for each sample, averaged over the O outputs.
+	Loss(prediction, target *Node) *Node
+	// MeanLoss returns, for each task, the expected Loss of the best constant prediction; losses are reported
+	// relative to it.
+	MeanLoss() []float64
+}
+
+// Random is a source of random numbers inside a graph. Each call returns fresh numbers.
+type Random interface {
+	// Normal returns independent standard normal numbers (float32).
+	Normal(dims ...int) *Node
+	// Uniform returns independent numbers, uniform in [0, 1) (float32).
+	Uniform(dims ...int) *Node
+}
