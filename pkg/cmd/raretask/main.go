@@ -1,0 +1,129 @@
+// Command raretask sets the workbench up, opens its notebooks and reproduces the paper's figures; other verbs compute without a notebook.
+// Exit 0 means done, 1 failed while doing, 2 wrong usage; with --json standard output holds one JSON object and nothing else.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// verbs are the commands below raretask; every verb's file adds its own in an init function.
+var verbs []func() *cobra.Command
+
+// A usageError is a mistake in what was asked for rather than in doing it: exit 2, not 1.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// badUsage makes a usageError that says what was wrong and what would be right.
+func badUsage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// printJSON prints the one object of a command under --json.
+func printJSON(cmd *cobra.Command, value any) error {
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// wantsJSON tells whether --json was given.
+func wantsJSON(cmd *cobra.Command) bool {
+	json, err := cmd.Flags().GetBool("json")
+	return err == nil && json
+}
+
+// scales are the sizes that everything runs at.
+var scales = []string{"smoke", "quick", "paper"}
+
+// scaleFlag adds --scale to a command and returns what to ask for its value: the flag beats RARETASK_SCALE, which beats quick.
+func scaleFlag(cmd *cobra.Command) func() (string, error) {
+	flag := cmd.Flags().String("scale", "", "`S`ize: smoke (seconds), quick (minutes) or paper (default: RARETASK_SCALE, or else quick)")
+	return func() (string, error) {
+		scale, source := *flag, "--scale"
+		if scale == "" {
+			scale, source = os.Getenv("RARETASK_SCALE"), "RARETASK_SCALE"
+		}
+		if scale == "" {
+			return "quick", nil
+		}
+		for _, known := range scales {
+			if scale == known {
+				return scale, nil
+			}
+		}
+		return "", badUsage("%s: unknown scale %q; want %s", source, scale, strings.Join(scales, ", "))
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "raretask",
+		Short: "Why do larger models learn what smaller ones cannot?",
+		Long: `A workbench for one question: why do larger models learn what smaller ones cannot?
+
+Start with reproduce, which needs nothing but Go, Python 3 and a C compiler; then open the notebooks with lab
+and bend them to a question of your own.`,
+		Example: `  raretask reproduce fig2          # the paper's Figure 2, from nothing
+  raretask lab                     # the notebooks, in a browser
+  raretask doctor                  # what is installed, what is missing and what to do`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.PersistentFlags().Bool("json", false, "print one JSON object on standard output and nothing else there")
+	for _, verb := range verbs {
+		cmd := verb()
+		if cmd.HasSubCommands() && !cmd.Runnable() {
+			cmd.RunE = wantSubcommand
+		}
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+// wantSubcommand stands for a verb that does nothing without one of its own verbs; cobra would show help and call that done.
+func wantSubcommand(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	return badUsage("%s %s: want one of %s", cmd.CommandPath(), strings.Join(args, " "), strings.Join(names, ", "))
+}
+
+// run executes the command line and returns the process's exit status.
+func run(ctx context.Context, args []string) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	started := false // whatever goes wrong before a verb runs is wrong usage
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		slog.Error("interrupted")
+		return 1
+	case !started || errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "raretask: %v\nsee `%s -h`\n", err, cmd.CommandPath())
+		return 2
+	}
+	fmt.Fprintf(os.Stderr, "raretask: %v\n", err)
+	return 1
+}
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}

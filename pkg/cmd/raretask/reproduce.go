@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"raretask/pkg/lab"
+)
+
+func init() { verbs = append(verbs, newReproduceCommand) }
+
+func newReproduceCommand() *cobra.Command {
+	var out string
+	var inPlace bool
+	cmd := &cobra.Command{
+		Use:   "reproduce [FIGURE…]",
+		Short: "Execute the notebooks and write the paper's figures",
+		Long: `Sets up what is missing, executes the notebooks without a browser, and writes the executed notebooks, each figure as PNG, SVG
+and CSV, and a page that shows them (index.html). With FIGURE only the cells that draw it run, and those they need:
+fig2a is one panel, fig2 all of them. Results of training are kept, so that a second run, or one that was cut off, trains nothing twice.`,
+		Example: `  raretask reproduce fig2                   # minutes
+  raretask reproduce fig2 --scale smoke     # seconds, rough
+  raretask reproduce --out figures          # every figure`,
+	}
+	scale := scaleFlag(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "`folder` for the results (default results/reproduce/SCALE)")
+	cmd.Flags().BoolVar(&inPlace, "in-place", false, "write outputs into the notebooks themselves")
+	cmd.Flags().MarkHidden("in-place")
+	cmd.RunE = func(cmd *cobra.Command, figures []string) error {
+		size, err := scale()
+		if err != nil {
+			return err
+		}
+		return reproduce(cmd, lab.Job{Figures: figures, Scale: size, Out: out, InPlace: inPlace})
+	}
+	return cmd
+}
+
+// reproduction is what --json prints.
+type reproduction struct {
+	Scale   string       `json:"scale"`
+	Out     string       `json:"out"`
+	Index   string       `json:"index"`
+	Figures []lab.Figure `json:"figures"`
+}
+
+func reproduce(cmd *cobra.Command, job lab.Job) error {
+	l, err := lab.Open()
+	if err != nil {
+		return err
+	}
+	if job.Notebooks, err = l.Notebooks(); err != nil {
+		return err
+	}
+	if err := lab.CheckFigures(job.Figures, job.Notebooks); err != nil {
+		var unknown *lab.UnknownFigure
+		if errors.As(err, &unknown) {
+			return usageError{err}
+		}
+		return err
+	}
+	if job.Out, err = outFolder(l, job); err != nil {
+		return err
+	}
+	if _, err := setUp(cmd); err != nil {
+		return err
+	}
+	progress, stop := showProgress(os.Stderr)
+	drawn, err := l.Execute(cmd.Context(), job, progress)
+	stop()
+	if err != nil {
+		return err
+	}
+	index, err := lab.WriteIndex(job, drawn)
+	if err != nil {
+		return err
+	}
+	return report(cmd, reproduction{job.Scale, job.Out, index, drawn})
+}
+
+// outFolder is --out, or a folder of the scale below the results.
+func outFolder(l *lab.Lab, job lab.Job) (string, error) {
+	if job.Out != "" {
+		return filepath.Abs(job.Out)
+	}
+	results := os.Getenv("RARETASK_RESULTS")
+	if results == "" {
+		results = filepath.Join(l.Root(), "results")
+	}
+	return filepath.Abs(filepath.Join(results, "reproduce", job.Scale))
+}
+
+func report(cmd *cobra.Command, r reproduction) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd, r)
+	}
+	w := cmd.OutOrStdout()
+	for _, figure := range r.Figures {
+		fmt.Fprintf(w, "%-8s %8s  %s\n", figure.Name, seconds(figure.Seconds), figure.Title)
+	}
+	_, err := fmt.Fprintf(w, "%d figure(s): open %s\n", len(r.Figures), r.Index)
+	return err
+}

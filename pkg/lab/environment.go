@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"raretask/pkg/backend"
+)
+
+const pythonRemedy = "install Python 3.10 or newer with venv (Debian: apt install python3 python3-venv; macOS: brew install python)"
+
+// findPython returns the first usable interpreter on PATH and its version.
+func findPython() (path, version string, err error) {
+	const ask = "import sys, venv, ensurepip; print('.'.join(map(str, sys.version_info[:3]))); sys.exit(sys.version_info < (3, 10))"
+	problem := "no python3 on PATH"
+	for _, name := range []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		output, err := exec.Command(path, "-c", ask).Output()
+		version := strings.TrimSpace(string(output))
+		if err == nil {
+			return path, version, nil
+		}
+		if strings.HasPrefix(problem, "no python3") {
+			problem = fmt.Sprintf("%s has no venv", path)
+			if version != "" {
+				problem = fmt.Sprintf("%s is Python %s", path, version)
+			}
+		}
+	}
+	return "", "", fmt.Errorf("%s; %s", problem, pythonRemedy)
+}
+
+func checkPython() error {
+	_, _, err := findPython()
+	return err
+}
+
+func pythonVersion() string {
+	_, version, _ := findPython()
+	return version
+}
+
+func (l *Lab) requirements() string { return filepath.Join(l.root, "notebooks", "requirements.txt") }
+
+// environmentPin is a digest of the pinned packages.
+func (l *Lab) environmentPin() (string, error) {
+	pins, err := os.ReadFile(l.requirements())
+	if err != nil {
+		return "", fmt.Errorf("lab: %w; is the clone complete?", err)
+	}
+	sum := sha256.Sum256(pins)
+	return hex.EncodeToString(sum[:6]), nil
+}
+
+func (l *Lab) checkEnvironment() error {
+	pin, err := l.environmentPin()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(l.python()); err != nil { // also when the interpreter behind it was uninstalled
+		return fmt.Errorf("not installed; run `%s`", backend.Setup)
+	}
+	return l.checkStamp("python environment", pin)
+}
+
+var jupyterPin = regexp.MustCompile(`(?m)^jupyterlab==(\S+)`)
+
+func (l *Lab) environmentVersion() string {
+	pins, _ := os.ReadFile(l.requirements())
+	if match := jupyterPin.FindSubmatch(pins); match != nil {
+		return "jupyterlab " + string(match[1])
+	}
+	return ""
+}
+
+// installEnvironment makes the environment in a folder of its own and turns the link `python` to it when it is complete: the scripts
+// of an environment hold its path, so it cannot be renamed into place.
+func (l *Lab) installEnvironment(ctx context.Context) error {
+	base, _, err := findPython()
+	if err != nil {
+		return err
+	}
+	pin, err := l.environmentPin()
+	if err != nil {
+		return err
+	}
+	old, _ := filepath.Glob(filepath.Join(l.state, "python-*"))
+	dir, err := os.MkdirTemp(l.state, "python-"+pin+"-")
+	if err != nil {
+		return err
+	}
+	if err := l.fillEnvironment(ctx, base, dir); err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	link := filepath.Join(l.state, "python")
+	if err := os.Symlink(filepath.Base(dir), link+".new"); err != nil && !os.IsExist(err) {
+		return err
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		return err
+	}
+	for _, dir := range old {
+		os.RemoveAll(dir)
+	}
+	return l.writeStamp("python environment", pin)
+}
+
+func (l *Lab) fillEnvironment(ctx context.Context, base, dir string) error {
+	if err := l.run(ctx, base, "-m", "venv", dir); err != nil {
+		return fmt.Errorf("%w\n%s", err, pythonRemedy)
+	}
+	err := l.run(ctx, filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes",
+		"--only-binary=:all:", "-r", l.requirements())
+	if err != nil {
+		return fmt.Errorf("%w\ncheck the network, or name a mirror by PIP_INDEX_URL, and run `%s` again", err, backend.Setup)
+	}
+	return nil
+}
+
+// run runs a command of the set-up; its output matters only when it fails.
+func (l *Lab) run(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = l.root
+	cmd.Env = l.environment()
+	output, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	return fmt.Errorf("%s failed (%w):\n%s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(0, len(lines)-12):], "\n"))
+}

@@ -1,0 +1,107 @@
+"""Executes notebooks with the gonb kernel and prints one JSON event per line, for pkg/lab to read.
+
+The job is the first line of standard input. When standard input ends, whoever asked is gone, and so must the kernel be.
+"""
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+events, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints stays out of the events
+
+
+def tell(**event):
+    print(json.dumps(event), file=events, flush=True)
+
+
+def stop_when_abandoned():
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)  # nbclient shuts the kernel down on this signal
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def why(cell, failure):
+    """What the cell wrote to standard error, then the kernel's verdict."""
+    written = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
+    text = written.strip()
+    if not text.endswith(failure.evalue.strip()):
+        text += "\n" + failure.evalue
+    return plain(text).strip()[-4000:]
+
+
+def scrub(value, replacements):
+    """Outputs without this machine's paths."""
+    if isinstance(value, str):
+        for path, name in replacements:
+            value = value.replace(path, name)
+        return value
+    if isinstance(value, list):
+        return [scrub(item, replacements) for item in value]
+    if isinstance(value, dict):
+        return type(value)({key: scrub(item, replacements) for key, item in value.items()})
+    return value
+
+
+def write(notebook, path, replacements):
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = scrub(cell.outputs, replacements)
+    notebook.metadata.pop("widgets", None)
+    partial = f"{path}.{os.getpid()}.new"
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+async def execute(job, item):
+    path, chosen = item["path"], set(item["cells"])
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="gonb",
+        timeout=None,
+        startup_timeout=300,
+        record_timing=False,
+        extra_arguments=["-raw_error"],
+        resources={"metadata": {"path": os.path.dirname(path)}},
+    )
+    async with client.async_setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            if index not in chosen:
+                if cell.cell_type == "code" and not job["in_place"]:
+                    cell.outputs, cell.execution_count = [], None
+                continue
+            tell(state="start", notebook=path, cell=index)
+            begin = time.monotonic()
+            try:
+                await client.async_execute_cell(cell, index)
+            except CellExecutionError as failure:
+                return tell(state="failed", notebook=path, cell=index, error=why(cell, failure))
+            except DeadKernelError:
+                return tell(state="failed", notebook=path, cell=index, error="the kernel died; is there enough memory?")
+            tell(state="done", notebook=path, cell=index, seconds=time.monotonic() - begin)
+    write(notebook, item["out"], job["replacements"])
+    tell(state="written", notebook=path)
+    return True
+
+
+async def main():
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=stop_when_abandoned, daemon=True).start()
+    for item in job["notebooks"]:
+        if not await execute(job, item):
+            sys.exit(1)
+
+
+asyncio.run(main())

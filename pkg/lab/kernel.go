@@ -1,0 +1,162 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/version"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"raretask/pkg/backend"
+)
+
+// tool is a program that the kernel needs, pinned by go.mod.
+type tool struct{ name, module, pkg string }
+
+var tools = []tool{
+	{"gonb", "github.com/janpfeifer/gonb", "github.com/janpfeifer/gonb"},
+	{"goimports", "golang.org/x/tools", "golang.org/x/tools/cmd/goimports"},
+	{"gopls", "golang.org/x/tools/gopls", "golang.org/x/tools/gopls"},
+}
+
+// goEnv asks the go command for a setting; asking costs a process, so once.
+var goEnv = sync.OnceValue(func() map[string]string {
+	output, err := exec.Command("go", "env", "-json", "GOVERSION", "CC").Output()
+	settings := map[string]string{}
+	if err != nil || json.Unmarshal(output, &settings) != nil {
+		return nil
+	}
+	return settings
+})
+
+func goVersion() string { return goEnv()["GOVERSION"] }
+
+func (l *Lab) checkGo() error {
+	want := "go" + l.pin(`go`)
+	const site = "see go.dev/doc/install"
+	switch have := goVersion(); {
+	case have == "":
+		return fmt.Errorf("no go command on PATH; install %s or newer, %s", want, site)
+	case version.Compare(have, want) < 0:
+		return fmt.Errorf("%s is too old; install %s or newer, %s", have, want, site)
+	}
+	return nil
+}
+
+func checkCompiler() error {
+	compiler, _, _ := strings.Cut(goEnv()["CC"], " ")
+	if _, err := exec.LookPath(compiler); err != nil {
+		return fmt.Errorf("no C compiler (%s) on PATH; install one (Debian: apt install gcc libc6-dev; macOS: xcode-select --install)", compiler)
+	}
+	return nil
+}
+
+func compilerVersion() string {
+	compiler, _, _ := strings.Cut(goEnv()["CC"], " ")
+	output, _ := exec.Command(compiler, "--version").Output()
+	line, _, _ := strings.Cut(string(output), "\n")
+	return line
+}
+
+// pin reads from go.mod the version behind a word: a module's path, or `go`.
+func (l *Lab) pin(word string) string {
+	mod, _ := os.ReadFile(filepath.Join(l.root, "go.mod"))
+	match := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(word) + ` (\S+)`).FindSubmatch(mod)
+	if match == nil {
+		return ""
+	}
+	return string(match[1])
+}
+
+func (l *Lab) toolPath(t tool) string { return filepath.Join(l.state, "bin", t.name) }
+
+func (l *Lab) toolVersion(t tool) string { return l.pin(t.module) }
+
+// toolPin also names the Go release: gopls must not be older than the code it reads.
+func (l *Lab) toolPin(t tool) string { return l.toolVersion(t) + " " + goVersion() }
+
+func (l *Lab) checkTool(t tool) error {
+	if _, err := os.Stat(l.toolPath(t)); err != nil {
+		return fmt.Errorf("not installed; run `%s`", backend.Setup)
+	}
+	return l.checkStamp(t.name, l.toolPin(t))
+}
+
+func (l *Lab) installTool(ctx context.Context, t tool) error {
+	if err := l.checkGo(); err != nil {
+		return err
+	}
+	tmp := l.toolPath(t) + ".new"
+	if err := l.run(ctx, "go", "build", "-o", tmp, t.pkg); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, l.toolPath(t)); err != nil {
+		return err
+	}
+	return l.writeStamp(t.name, l.toolPin(t))
+}
+
+// kernelFiles are the files, by path, that make JupyterLab find our kernel and keep quiet. They hold the checkout's path, so a checkout
+// that moved gets new ones.
+func (l *Lab) kernelFiles() map[string][]byte {
+	bin := filepath.Join(l.state, "bin")
+	plugin := filepath.Join(l.state, "plugin")
+	const list = string(filepath.ListSeparator)
+	kernel := map[string]any{
+		"argv": []string{filepath.Join(bin, "gonb"), "--kernel", "{connection_file}", "-go_work=" + l.root,
+			"-legacy_stderr_threshold_behavior=false", "-stderrthreshold=FATAL"}, // a cell shows its own errors
+		"display_name":   "Go (gonb)",
+		"language":       "go",
+		"interrupt_mode": "message",
+		"env": map[string]string{
+			"PATH":                     bin + list + "${PATH}",
+			"GOFLAGS":                  "'-ldflags=-s -w'", // halves the time from Run to output: most of it is linking
+			"RARETASK_ROOT":            l.root,
+			"GOMLX_NO_AUTO_INSTALL":    "1",
+			"PJRT_PLUGIN_LIBRARY_PATH": plugin + list + filepath.Join(plugin, "go-xla", "nvidia") + list + "${PJRT_PLUGIN_LIBRARY_PATH}",
+		},
+	}
+	overrides := map[string]any{
+		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
+	}
+	share := filepath.Join(l.state, "python", "share", "jupyter")
+	return map[string][]byte{
+		filepath.Join(share, "kernels", "gonb", "kernel.json"):    indented(kernel),
+		filepath.Join(share, "lab", "settings", "overrides.json"): indented(overrides),
+	}
+}
+
+func indented(value any) []byte {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		panic(err) // strings and maps of strings: cannot happen
+	}
+	return append(text, '\n')
+}
+
+func (l *Lab) checkKernel() error {
+	for path, want := range l.kernelFiles() {
+		if got, _ := os.ReadFile(path); !bytes.Equal(got, want) {
+			return fmt.Errorf("not installed for this checkout; run `%s`", backend.Setup)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) installKernel(context.Context) error {
+	for path, content := range l.kernelFiles() {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := replace(path, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+// Package lab is the room that notebooks run in: a pinned Python environment with JupyterLab, the Go kernel (GoNB) and its
+// tools, all inside the checkout's .raretask folder. It sets that room up, explains it, opens it in a browser and executes notebooks headless.
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"raretask/pkg/backend"
+)
+
+// Lab is the laboratory of one checkout.
+type Lab struct {
+	root  string // the checkout
+	state string // root/.raretask
+}
+
+// Open returns the laboratory of the checkout that this program belongs to. It sets nothing up; Setup does.
+func Open() (*Lab, error) {
+	root, err := backend.Root()
+	if err != nil {
+		return nil, err
+	}
+	state, err := backend.StateDir()
+	return &Lab{root, state}, err
+}
+
+// Root is the checkout's folder.
+func (l *Lab) Root() string { return l.root }
+
+// Notebooks lists the checkout's notebooks in the order of their names.
+func (l *Lab) Notebooks() ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(l.root, "notebooks", "*.ipynb"))
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("lab: no notebooks in %s; is the clone complete?", filepath.Join(l.root, "notebooks"))
+	}
+	return paths, err
+}
+
+// An Event tells of something that takes time: it begins with Done false and ends with Done true.
+type Event struct {
+	Text    string
+	Done    bool
+	Step    int // which of Total steps this is, from 1
+	Total   int // 0 when unknown
+	Seconds float64
+}
+
+// Progress is told what happens. It may be nil.
+type Progress func(Event)
+
+func (p Progress) tell(e Event) {
+	if p != nil {
+		p(e)
+	}
+}
+
+// note reports something that took no time.
+func (p Progress) note(format string, args ...any) {
+	p.tell(Event{Text: fmt.Sprintf(format, args...), Done: true})
+}
+
+// environment is what every Python process of the lab runs in: nothing of the user's Python or Jupyter set-up gets in, and
+// nothing is written to the user's home.
+func (l *Lab) environment() []string {
+	ours := []string{
+		"RARETASK_ROOT=" + l.root,
+		"PYTHONNOUSERSITE=1",
+		"PIP_USER=0",
+		"PIP_DISABLE_PIP_VERSION_CHECK=1",
+		"JUPYTER_CONFIG_DIR=" + filepath.Join(l.state, "jupyter", "config"),
+		"JUPYTER_DATA_DIR=" + filepath.Join(l.state, "jupyter", "data"),
+		"JUPYTER_RUNTIME_DIR=" + filepath.Join(l.state, "jupyter", "runtime"),
+		"JUPYTER_PREFER_ENV_PATH=1",
+		"IPYTHONDIR=" + filepath.Join(l.state, "jupyter", "ipython"),
+	}
+	hidden := map[string]bool{"PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true, "JUPYTER_PATH": true, "JUPYTER_CONFIG_PATH": true}
+	for _, setting := range ours {
+		name, _, _ := strings.Cut(setting, "=")
+		hidden[name] = true
+	}
+	var environment []string
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); !hidden[name] {
+			environment = append(environment, setting)
+		}
+	}
+	return append(environment, ours...)
+}
+
+// python is the interpreter of the lab's environment.
+func (l *Lab) python() string { return filepath.Join(l.state, "python", "bin", "python") }
+
+// command runs the lab's Python in a process group of its own, so that Ctrl-C reaches us alone: on cancellation it is asked to stop,
+// and has its time to shut kernels down.
+func (l *Lab) command(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	if err := os.MkdirAll(filepath.Join(l.state, "jupyter", "ipython"), 0o755); err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, l.python(), args...)
+	cmd.Env = l.environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	return cmd, nil
+}
+
+// stamp is the file that says what a part was made from.
+func (l *Lab) stamp(part string) string {
+	return filepath.Join(l.state, "stamps", strings.ReplaceAll(part, " ", "-"))
+}
+
+// checkStamp reports whether a part was made from what is wanted now.
+func (l *Lab) checkStamp(part, want string) error {
+	got, err := os.ReadFile(l.stamp(part))
+	switch {
+	case err != nil:
+		return fmt.Errorf("not installed; run `%s`", backend.Setup)
+	case string(got) != want:
+		return fmt.Errorf("made from other pins; run `%s`", backend.Setup)
+	}
+	return nil
+}
+
+// writeStamp comes last in an installation, so that what was cut off is done again.
+func (l *Lab) writeStamp(part, content string) error {
+	if err := os.MkdirAll(filepath.Dir(l.stamp(part)), 0o755); err != nil {
+		return err
+	}
+	return replace(l.stamp(part), []byte(content))
+}
+
+// replace writes a file under a temporary name and renames it into place.
+func replace(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}

@@ -1,0 +1,63 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Serve runs JupyterLab on the checkout's notebooks until ctx ends, at a loopback address and behind a token; ready gets its
+// address. When the port is taken the next free one is used. The lab must have been set up.
+func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(url string)) error {
+	args := []string{"-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=" + strconv.Itoa(port),
+		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR",
+		"--LabApp.extension_manager=readonly"} // the other one asks the network
+	if !browser {
+		args = append(args, "--no-browser")
+	}
+	if os.Geteuid() == 0 {
+		args = append(args, "--allow-root") // containers
+	}
+	cmd, err := l.command(ctx, args...)
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("lab: cannot start JupyterLab: %w", err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	info := filepath.Join(l.state, "jupyter", "runtime", fmt.Sprintf("jpserver-%d.json", cmd.Process.Pid))
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case err := <-exited:
+			if ctx.Err() != nil {
+				return nil // asked to stop
+			}
+			return fmt.Errorf("lab: JupyterLab stopped: %w", errors.Join(err, errors.New("see its messages above")))
+		case <-poll.C:
+			if url := address(info); url != "" {
+				poll.Stop()
+				ready(url)
+			}
+		}
+	}
+}
+
+// address reads what a server tells about itself once it listens.
+func address(info string) string {
+	content, err := os.ReadFile(info)
+	var server struct{ URL, Token string }
+	if err != nil || json.Unmarshal(content, &server) != nil {
+		return ""
+	}
+	return server.URL + "lab?token=" + server.Token
+}

@@ -1,0 +1,172 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"raretask/pkg/backend"
+)
+
+// part is a piece of the lab: how to tell that it is there, and how to make it so.
+type part struct {
+	name    string
+	version func() string
+	check   func() error                    // nil when all is well; otherwise what is wrong and the remedy
+	install func(ctx context.Context) error // nil for what the user must install
+}
+
+// parts lists the lab's pieces; each may need those above it.
+func (l *Lab) parts() []part {
+	parts := []part{
+		{"go", goVersion, l.checkGo, nil},
+		{compilerPart, compilerVersion, checkCompiler, nil},
+		{"python", pythonVersion, checkPython, nil},
+		{"python environment", l.environmentVersion, l.checkEnvironment, l.installEnvironment},
+	}
+	for _, tool := range tools {
+		parts = append(parts, part{tool.name, func() string { return l.toolVersion(tool) },
+			func() error { return l.checkTool(tool) }, func(ctx context.Context) error { return l.installTool(ctx, tool) }})
+	}
+	return append(parts,
+		part{"kernel", func() string { return "gonb" }, l.checkKernel, l.installKernel},
+		part{pluginPart, l.pluginVersion, l.checkPlugin, l.installPlugin},
+	)
+}
+
+// Optional parts: without them the pure Go backend still works.
+const (
+	compilerPart = "C compiler"
+	pluginPart   = "plugin"
+)
+
+// Setup installs what is missing or was made from other pins, and leaves the rest alone. Another set-up of the same checkout is
+// waited for. Only when XLA was asked for by GOMLX_BACKEND is it an error that its plugin cannot be had.
+func (l *Lab) Setup(ctx context.Context, progress Progress) error {
+	if len(l.missing()) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(l.state, 0o755); err != nil {
+		return fmt.Errorf("lab: cannot write in %s: %w; make the checkout writable", l.root, err)
+	}
+	unlock, err := l.lock(ctx, progress)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	total, step := len(l.missing()), 0 // another set-up may have made it meanwhile
+	for _, part := range l.parts() {
+		if part.install == nil || part.check() == nil {
+			continue
+		}
+		step++
+		if err := l.install(ctx, part, Event{Text: "installing " + part.name, Step: step, Total: max(total, step)}, progress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) install(ctx context.Context, part part, event Event, progress Progress) error {
+	progress.tell(event)
+	begin := time.Now()
+	err := part.install(ctx)
+	event.Done, event.Seconds = true, time.Since(begin).Seconds()
+	if err != nil && part.name == pluginPart && !xlaAskedFor() && ctx.Err() == nil {
+		event.Text = fmt.Sprintf("no XLA plugin: %v\nThe pure Go backend will be used; it is 6-8x slower on our models.", err)
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("lab: %s: %w", part.name, err)
+	}
+	progress.tell(event)
+	return nil
+}
+
+// missing lists the parts that set-up must install.
+func (l *Lab) missing() []part {
+	var missing []part
+	for _, part := range l.parts() {
+		if part.install != nil && part.check() != nil {
+			missing = append(missing, part)
+		}
+	}
+	return missing
+}
+
+// lock keeps set-ups of one checkout apart.
+func (l *Lab) lock(ctx context.Context, progress Progress) (unlock func(), err error) {
+	lock := flock.New(filepath.Join(l.state, "lock"))
+	locked, err := lock.TryLock()
+	if err == nil && !locked {
+		waiting := Event{Text: "waiting for another set-up of this checkout"}
+		progress.tell(waiting)
+		_, err = lock.TryLockContext(ctx, 200*time.Millisecond)
+		waiting.Done = true
+		progress.tell(waiting)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lab: cannot lock %s: %w", lock.Path(), err)
+	}
+	return func() { lock.Unlock() }, nil
+}
+
+// kind is the plugin that GOMLX_BACKEND needs: cpu unless it names another; none for the Go backend or a plugin's path.
+func kind() string {
+	engine, config, _ := strings.Cut(os.Getenv("GOMLX_BACKEND"), ":")
+	name, _, _ := strings.Cut(config, ",")
+	switch {
+	case engine == "go" || filepath.IsAbs(name):
+		return ""
+	case name == "":
+		return "cpu"
+	}
+	return name
+}
+
+func xlaAskedFor() bool { return strings.HasPrefix(os.Getenv("GOMLX_BACKEND"), "xla") }
+
+// checkPlugin accepts a plugin that was installed elsewhere, by an image or a cluster's admin, as it is.
+func (l *Lab) checkPlugin() error {
+	if kind() == "" {
+		return nil
+	}
+	plugin, found := backend.Find(kind())
+	if !found {
+		return fmt.Errorf("not installed; run `%s`", backend.Setup)
+	}
+	if err := plugin.Check(); err != nil {
+		return err
+	}
+	if strings.HasPrefix(plugin.Path, l.state) {
+		return l.checkStamp(pluginPart+" "+kind(), backend.Pin(kind()))
+	}
+	return nil
+}
+
+func (l *Lab) installPlugin(ctx context.Context) error {
+	if err := checkCompiler(); err != nil {
+		return errors.Join(errors.New("XLA needs a C compiler"), err)
+	}
+	if err := backend.Install(ctx, kind(), l.python()); err != nil {
+		return err
+	}
+	return l.writeStamp(pluginPart+" "+kind(), backend.Pin(kind()))
+}
+
+func (l *Lab) pluginVersion() string {
+	if kind() == "" {
+		return "none needed"
+	}
+	if plugin, found := backend.Find(kind()); found {
+		version, _ := plugin.Version()
+		return version
+	}
+	return ""
+}
