@@ -1,0 +1,302 @@
+// Package figure turns results into the paper's figures (arXiv 2605.29548, Sec. 3-4 and appendices): one description of a
+// chart gives the static picture, the table of what is plotted and the interactive chart. A missing value stays missing
+// in all of them: a gap in a line, a hatched cell in a map, an empty field in the table.
+package figure
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Kind is how a layer is drawn, and which of its numbers it needs.
+type Kind int
+
+const (
+	Line   Kind = iota // X, Y: straight segments; a missing Y breaks the line
+	Points             // X, Y: markers; with Low, High also error bars
+	Step               // X, Y: along x at the old y, then to the new y
+	Band               // X, Low, High: the ribbon of an interval
+	Rule               // X alone: vertical reference lines; Y alone: horizontal ones
+	Heat               // X, Y, Value: cells around the coordinates, coloured by value
+)
+
+var kindNames = [...]string{"line", "points", "step", "band", "rule", "heat"}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kindNames) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kindNames[k]
+}
+
+// Figure is a whole figure. Name (e.g. "fig2a") names its files; Columns is how many panels stand side by side, 0 for
+// automatic. Caption is not drawn: it goes with the interactive chart as its description.
+type Figure struct {
+	Name, Title, Caption string
+	Panels               []Panel
+	Columns              int
+}
+
+// Panel is one pair of axes with layers, drawn in their order; maps are drawn below everything else.
+type Panel struct {
+	Title  string
+	X, Y   Axis
+	Layers []Layer
+}
+
+// Axis says what a coordinate is. Label should hold the unit. Min and Max both 0 means automatic. With Categories,
+// coordinates are 0, 1, 2, … and the axis shows the categories' names; Log and limits don't apply then.
+type Axis struct {
+	Label      string
+	Log        bool
+	Min, Max   float64
+	Categories []string
+}
+
+// Layer is one series. Which numbers it needs depends on its Kind; those given must be of equal length. NaN and infinite
+// values are missing.
+//
+// Name is its entry in the legend ("" for none); layers of one name share an entry, so a line, its band and its points
+// should have the same Name and Color. Color is an index of the colour-blind-safe palette, what Ordered returns for
+// series with an order (widths), or Black. ValueLabel names the colour bar of a map; ValueMin and ValueMax both 0 means
+// automatic, over all maps of the figure with the same label.
+type Layer struct {
+	Kind               Kind
+	Name               string
+	Color              int
+	Dashed             bool
+	X, Y               []float64
+	Low, High          []float64
+	Value              []float64
+	ValueLabel         string
+	ValueMin, ValueMax float64
+	Fields             []Field
+}
+
+// Field is one more column of a layer, for tooltips and the table. Values is a []float64 or a []string with one entry per
+// point.
+type Field struct {
+	Name   string
+	Values any
+}
+
+// rows is the number of points of a layer, whichever coordinates it uses.
+func (l Layer) rows() int { return max(len(l.X), len(l.Y)) }
+
+// Save writes NAME.png, NAME.svg, NAME.csv and NAME.vl.json to dir, which it makes if need be, and returns their paths.
+// Each file is written aside and renamed, so that a reader never sees half of one.
+func (f Figure) Save(dir string) ([]string, error) {
+	if f.Name == "" || f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") {
+		return nil, fmt.Errorf("figure: name %q: want a plain file name such as fig2a", f.Name)
+	}
+	parts := []struct {
+		suffix string
+		make   func() ([]byte, error)
+	}{{".png", f.PNG}, {".svg", f.SVG}, {".csv", f.CSV}, {".vl.json", f.vegaJSON}}
+	contents := make([][]byte, len(parts))
+	for i, part := range parts {
+		var err error
+		if contents[i], err = part.make(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("figure: %s: folder for its files: %w", f.Name, err)
+	}
+	var paths []string
+	for i, part := range parts {
+		path := filepath.Join(dir, f.Name+part.suffix)
+		if err := writeFile(path, contents[i]); err != nil {
+			return paths, fmt.Errorf("figure: %s: %w", f.Name, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+func (f Figure) vegaJSON() ([]byte, error) {
+	spec, err := f.VegaLite()
+	if err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(spec, "", " ")
+}
+
+func writeFile(path string, content []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // fails after the rename, as it should
+	_, err = file.Write(content)
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Chmod(file.Name(), 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// check returns an error naming figure, panel and layer for the first thing that can't be drawn as described.
+func (f Figure) check() error {
+	if len(f.Panels) == 0 {
+		return fmt.Errorf("figure: %s has no panels: want at least one", f.Name)
+	}
+	looks := map[string]Layer{}
+	for i, p := range f.Panels {
+		where := fmt.Sprintf("figure: %s, panel %d %q", f.Name, i+1, p.Title)
+		if err := p.X.check(); err != nil {
+			return fmt.Errorf("%s: x axis %w", where, err)
+		}
+		if err := p.Y.check(); err != nil {
+			return fmt.Errorf("%s: y axis %w", where, err)
+		}
+		for j, l := range p.Layers {
+			if err := l.check(p); err != nil {
+				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
+			}
+			if l.Name == "" || l.Kind == Heat {
+				continue
+			}
+			if first, known := looks[l.Name]; !known {
+				looks[l.Name] = l
+			} else if first.Color != l.Color {
+				return fmt.Errorf("%s, layer %d %q (%s): colour %d after colour %d: want one per name", where, j+1, l.Name, l.Kind, l.Color, first.Color)
+			}
+		}
+	}
+	return nil
+}
+
+func (a Axis) check() error {
+	automatic := a.Min == 0 && a.Max == 0
+	switch {
+	case len(a.Categories) > 0 || automatic:
+		return nil
+	case !finite(a.Min) || !finite(a.Max) || a.Min >= a.Max:
+		return fmt.Errorf("from %g to %g: want finite limits, the lower first, or 0, 0 for automatic ones", a.Min, a.Max)
+	case a.Log && a.Min <= 0:
+		return fmt.Errorf("is logarithmic from %g: want a lower limit above 0", a.Min)
+	}
+	return nil
+}
+
+func (l Layer) check(p Panel) error {
+	if l.Kind < Line || l.Kind > Heat {
+		return fmt.Errorf("unknown kind: want one of %s", strings.Join(kindNames[:], ", "))
+	}
+	if !validColor(l.Color) {
+		return fmt.Errorf("colour %d: want 0 … %d, what Ordered returns, or Black", l.Color, len(palette)-1)
+	}
+	if err := l.checkLengths(); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		name   string
+		axis   Axis
+		values []float64
+	}{{"x", p.X, l.X}, {"y", p.Y, l.Y}} {
+		for i, v := range c.values {
+			if err := c.axis.admits(v); err != nil {
+				return fmt.Errorf("%s[%d] = %g %w", c.name, i, v, err)
+			}
+		}
+	}
+	if l.Kind == Heat {
+		return l.checkCells()
+	}
+	return nil
+}
+
+// admits doesn't object to a missing value: that one is a gap.
+func (a Axis) admits(v float64) error {
+	switch n := len(a.Categories); {
+	case !finite(v):
+		return nil
+	case n > 0 && (v != math.Trunc(v) || v < 0 || v >= float64(n)):
+		return fmt.Errorf("on an axis of %d categories: want 0 … %d", n, n-1)
+	case n == 0 && a.Log && v <= 0:
+		return fmt.Errorf("on a logarithmic axis: want more than 0, or NaN for a gap")
+	}
+	return nil
+}
+
+func (l Layer) checkLengths() error {
+	type column struct {
+		name   string
+		length int
+		needed bool
+	}
+	rule, spread := l.Kind == Rule, len(l.Low) > 0 || len(l.High) > 0
+	switch {
+	case rule && (len(l.X) > 0) == (len(l.Y) > 0):
+		return fmt.Errorf("a rule with %d x and %d y: want one of them alone", len(l.X), len(l.Y))
+	case spread && l.Kind != Points && l.Kind != Band:
+		return fmt.Errorf("an interval on a %s: want a band of its own below it", l.Kind)
+	}
+	n := l.rows()
+	columns := []column{
+		{"x", len(l.X), !rule}, {"y", len(l.Y), !rule && l.Kind != Band},
+		{"low", len(l.Low), l.Kind == Band || spread}, {"high", len(l.High), l.Kind == Band || spread},
+		{"value", len(l.Value), l.Kind == Heat},
+	}
+	names := []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
+	for _, field := range l.Fields {
+		length := -1
+		switch values := field.Values.(type) {
+		case []float64:
+			length = len(values)
+		case []string:
+			length = len(values)
+		}
+		if length < 0 || field.Name == "" || slices.Contains(names, field.Name) {
+			return fmt.Errorf("field %q of %T: want a new name and []float64 or []string", field.Name, field.Values)
+		}
+		names = append(names, field.Name)
+		columns = append(columns, column{fmt.Sprintf("field %q", field.Name), length, true})
+	}
+	for _, c := range columns {
+		if c.length != n && (c.needed || c.length != 0) && !(rule && c.length == 0 && (c.name == "x" || c.name == "y")) {
+			return fmt.Errorf("%s has %d values: want %d, as many as the layer has points", c.name, c.length, n)
+		}
+	}
+	return nil
+}
+
+func (l Layer) checkCells() error {
+	seen := map[[2]float64]bool{}
+	for i := range l.X {
+		cell := [2]float64{l.X[i], l.Y[i]}
+		if !finite(cell[0]) || !finite(cell[1]) || seen[cell] {
+			return fmt.Errorf("cell %d at x %g, y %g: want finite coordinates, each pair once", i, cell[0], cell[1])
+		}
+		seen[cell] = true
+	}
+	if l.ValueMin > l.ValueMax || !finite(l.ValueMin) || !finite(l.ValueMax) {
+		return fmt.Errorf("values from %g to %g: want finite limits, the lower first", l.ValueMin, l.ValueMax)
+	}
+	return nil
+}
+
+// columns is the number of panels side by side.
+func (f Figure) columns() int {
+	n := len(f.Panels)
+	if f.Columns > 0 {
+		return min(f.Columns, n)
+	}
+	if n == 4 {
+		return 2
+	}
+	return min(n, 3)
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
