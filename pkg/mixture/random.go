@@ -27,37 +27,45 @@ func NewRandom(seed, step *Node, purpose uint32) *Random {
 	return &Random{key: [2]*Node{c0, c1}}
 }
 
-// words returns 2n fresh uint32 numbers as two vectors [n].
-func (r *Random) words(n int) (a, b *Node) {
+// words returns n fresh uint32 numbers. The second word of each Threefry block goes unused: joining both halves costs
+// more than drawing them. The barrier keeps XLA from computing the words again in every operation that reads them.
+func (r *Random) words(n int) *Node {
 	g := r.key[0].Graph()
 	counter := Iota(g, shapes.Make(dtypes.Uint32, n), 0)
-	call := BroadcastToDims(Const(g, r.calls), n)
+	word, _ := threefry(r.key[0], r.key[1], counter, BroadcastToDims(Const(g, r.calls), n))
 	r.calls++
-	return threefry(r.key[0], r.key[1], counter, call)
+	return OptimizationBarrier(word)
 }
 
-// unit maps the upper 23 bits of each word to the open interval (0, 1), at the centres of 2^23 equal cells: exact in
-// float32, and its logarithm is finite at both ends.
-func unit(word *Node) *Node {
-	cell := ConvertDType(BitwiseShiftRightLogicalScalar(word, uint32(9)), dtypes.Float32)
-	return MulScalar(AddScalar(cell, 0.5), math.Exp2(-23))
-}
-
-// Uniform implements tasks.Random.
+// Uniform implements tasks.Random: the centres of 2^23 equal cells of (0, 1), which are exact in float32.
 func (r *Random) Uniform(dims ...int) *Node {
-	n := size(dims)
-	a, b := r.words((n + 1) / 2)
-	return Reshape(Slice(Concatenate([]*Node{unit(a), unit(b)}, 0), AxisRange(0, n)), dims...)
+	cell := ConvertDType(BitwiseShiftRightLogicalScalar(r.words(size(dims)), uint32(9)), dtypes.Float32)
+	return Reshape(MulScalar(AddScalar(cell, 0.5), math.Exp2(-23)), dims...)
 }
 
-// Normal implements tasks.Random, by the Box-Muller transform of both words.
+// Normal implements tasks.Random: the quantile function of uniform numbers, sqrt(2) erfinv(2u - 1). On the cells of
+// Uniform that is at most 5.4 in size. (Box and Muller's way needs sines, which XLA computes one by one on a CPU.)
 func (r *Random) Normal(dims ...int) *Node {
-	n := size(dims)
-	a, b := r.words((n + 1) / 2)
-	radius := Sqrt(MulScalar(Log(unit(a)), -2))
-	angle := MulScalar(unit(b), 2*math.Pi)
-	z := Concatenate([]*Node{Mul(radius, Cos(angle)), Mul(radius, Sin(angle))}, 0)
-	return Reshape(Slice(z, AxisRange(0, n)), dims...)
+	x := AddScalar(MulScalar(r.Uniform(dims...), 2), -1)
+	return OptimizationBarrier(MulScalar(erfInv(x), math.Sqrt2))
+}
+
+// erfInv is the inverse error function in single precision, by the polynomials of M. Giles, "Approximating the erfinv
+// function" (GPU Computing Gems 2, 2011). GoMLX has erf but not its inverse.
+func erfInv(x *Node) *Node {
+	polynomial := func(w *Node, coefficients ...float64) *Node {
+		p := Scalar(w.Graph(), w.DType(), coefficients[0])
+		for _, c := range coefficients[1:] {
+			p = AddScalar(Mul(p, w), c)
+		}
+		return p
+	}
+	w := Neg(Log(Mul(OneMinus(x), OnePlus(x))))
+	centre := polynomial(AddScalar(w, -2.5), 2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06,
+		.00021858087, -.00125372503, -.00417768164, .246640727, 1.50140941)
+	tail := polynomial(AddScalar(Sqrt(w), -3), -.000200214257, .000100950558, .00134934322, -.00367342844,
+		.00573950773, -.0076224613, .00943887047, 1.00167406, 2.83297682)
+	return Mul(x, Where(LessThan(w, Scalar(w.Graph(), w.DType(), 5)), centre, tail))
 }
 
 // threefry encrypts the counter (c0, c1) with the key (k0, k1) in 20 rounds. All are uint32; scalars broadcast.

@@ -97,7 +97,7 @@ func Run(ctx context.Context, s *spec.Sweep, b *backend.Backend, store *results.
 			if program != nil {
 				program.Finalize()
 			}
-			if program, err = train.New(b.Backend, stack); err != nil {
+			if program, err = train.New(b, stack); err != nil {
 				return nil, err
 			}
 			compiled = key

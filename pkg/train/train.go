@@ -10,12 +10,12 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
 	"raretask/pkg/spec"
@@ -57,7 +57,7 @@ type weight struct {
 }
 
 // New returns the program of a stack on a backend.
-func New(backend compute.Backend, stack spec.Stack) (*Program, error) {
+func New(b *backend.Backend, stack spec.Stack) (*Program, error) {
 	p := &Program{shared: stack[0], runs: len(stack)}
 	var err error
 	if p.mixture, err = mixture.New(p.shared.Mixture); err != nil {
@@ -83,13 +83,13 @@ func New(backend compute.Backend, stack spec.Stack) (*Program, error) {
 		p.meanLoss = max(p.meanLoss, loss)
 	}
 	step := p.trainGraph
-	if backend.Name() == "go" {
+	if b.Identity.Name == "go" {
 		step = p.stepGraph // the Go backend of compute v0.1.5 can't run a While with a body of this size
 	}
-	if p.train, err = graph.NewExec(backend, step); err != nil {
+	if p.train, err = graph.NewExec(b.Backend, step); err != nil {
 		return nil, err
 	}
-	p.evaluate, err = graph.NewExec(backend, p.evaluateGraph)
+	p.evaluate, err = graph.NewExec(b.Backend, p.evaluateGraph)
 	return p, err
 }
 
