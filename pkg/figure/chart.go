@@ -124,7 +124,7 @@ func (f Figure) vegaJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.MarshalIndent(spec, "", " ")
+	return json.Marshal(spec)
 }
 
 func writeFile(path string, content []byte) error {

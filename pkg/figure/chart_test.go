@@ -95,9 +95,15 @@ func TestVegaDataIsTheTable(t *testing.T) {
 			}
 			return ""
 		}
+		position := func(r map[string]any, key string) any {
+			if name, ok := r[key+"name"]; ok {
+				return name
+			}
+			return number(r[key])
+		}
 		var drawn, listed []string
 		for _, r := range vegaRows(t, f) {
-			drawn = append(drawn, fmt.Sprint(r["xname"], "|", r["yname"], "|", number(r["low"]), "|", number(r["high"]), "|", number(r["value"])))
+			drawn = append(drawn, fmt.Sprint(position(r, "x"), "|", position(r, "y"), "|", number(r["low"]), "|", number(r["high"]), "|", number(r["value"])))
 		}
 		for _, r := range table(t, f)[1:] {
 			listed = append(listed, strings.Join(r[3:8], "|"))

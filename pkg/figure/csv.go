@@ -11,8 +11,9 @@ import (
 //
 //	panel,layer,kind,x,y,low,high,value,<fields of all layers in order of appearance>
 //
-// panel is the panel's title (its number where it has none), layer the layer's name. On an axis of categories x and y are their names. A missing number
-// is an empty field. It returns an error when the figure can't be drawn, naming panel and layer.
+// panel is the panel's title (its number where it has none), layer the layer's name. On an axis of categories x and y are
+// their names. A missing number is an empty field. It returns an error when the figure can't be drawn, naming panel and
+// layer.
 func (f Figure) CSV() ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err

@@ -38,6 +38,8 @@ const (
 	tickLength  = 4
 	legendRow   = 20
 	axisPadding = 6
+	// overlap hides the seams of neighbouring areas where a viewer scales the picture.
+	overlap = .5
 	// raise brings text centred on its line box to the centre of its digits.
 	raise = 1
 )
@@ -60,8 +62,10 @@ func (f Figure) SVG() ([]byte, error) {
 		c := vgsvg.New(Width, height)
 		return c, c
 	})
-	// A viewer without the named font would fall back to a serif one.
-	return bytes.ReplaceAll(picture, []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), err
+	// A browser shows points a third larger than the pixels the sizes are meant in, and without the named font a serif one.
+	picture = bytes.Replace(picture, []byte(`pt"`), []byte(`px"`), 2)
+	family := "font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"
+	return bytes.ReplaceAll(picture, []byte("font-family:Liberation Sans;"), []byte(family)), err
 }
 
 func (f Figure) render(canvas func(height vg.Length) (vg.CanvasSizer, io.WriterTo)) ([]byte, error) {
@@ -129,7 +133,7 @@ func (f Figure) layout() layout {
 	return l
 }
 
-// snap puts an edge on a pixel's border, so that neighbouring areas meet without a seam.
+// snap puts an edge on a pixel's border, where it is sharp.
 func snap(v vg.Length) vg.Length { return vg.Length(math.Round(float64(v))) }
 
 func (l layout) headHeight() vg.Length {
@@ -426,7 +430,7 @@ func (a axes) drawCells(c draw.Canvas, l Layer, f Figure) {
 		from, to := a.point(xs[i][0], ys[i][0]), a.point(xs[i][1], ys[i][1])
 		cell := vg.Rectangle{
 			Min: vg.Point{X: max(snap(from.X), c.Min.X), Y: max(snap(from.Y), c.Min.Y)},
-			Max: vg.Point{X: min(snap(to.X), c.Max.X), Y: min(snap(to.Y), c.Max.Y)},
+			Max: vg.Point{X: min(snap(to.X)+overlap, c.Max.X), Y: min(snap(to.Y)+overlap, c.Max.Y)},
 		}
 		if cell.Min.X >= cell.Max.X || cell.Min.Y >= cell.Max.Y {
 			continue
@@ -455,14 +459,12 @@ func (a axes) drawFrame(c draw.Canvas) {
 	c.StrokeLines(frame, []vg.Point{a.box.Min, {X: a.box.Max.X, Y: a.box.Min.Y}, a.box.Max, {X: a.box.Min.X, Y: a.box.Max.Y}, a.box.Min})
 	tick := style(textSize, black)
 	tick.YAlign = text.YTop
-	edge := vg.Length(math.Inf(-1))
+	stride := a.labelStride()
 	for i, t := range a.x.ticks {
 		x := a.point(t, a.y.min).X
 		c.StrokeLine2(frame, x, a.box.Min.Y, x, a.box.Min.Y-tickLength)
-		// Labels that would touch the one before are left out.
-		if half := textWidth(a.x.labels[i]) / 2; x-half > edge+4 {
+		if i%stride == 0 {
 			c.FillText(tick, vg.Point{X: x, Y: a.box.Min.Y - tickLength - 2}, a.x.labels[i])
-			edge = x + half
 		}
 	}
 	for _, t := range a.x.minor {
@@ -480,6 +482,20 @@ func (a axes) drawFrame(c draw.Canvas) {
 		c.StrokeLine2(frame, a.box.Min.X, y, a.box.Min.X-tickLength/2, y)
 	}
 	a.drawLabels(c)
+}
+
+// labelStride says that every first, second, third, … label along x is written, so that none touch.
+func (a axes) labelStride() int {
+	for stride := 1; ; stride++ {
+		fits := true
+		for i := stride; i < len(a.x.ticks); i += stride {
+			gap := a.point(a.x.ticks[i], a.y.min).X - a.point(a.x.ticks[i-stride], a.y.min).X
+			fits = fits && gap > (textWidth(a.x.labels[i])+textWidth(a.x.labels[i-stride]))/2+5
+		}
+		if fits {
+			return stride
+		}
+	}
 }
 
 func (a axes) drawLabels(c draw.Canvas) {
@@ -503,7 +519,7 @@ func (a axes) drawColorBar(c draw.Canvas, heat Layer, f Figure) {
 	}
 	for y := a.box.Min.Y; y < a.box.Max.Y; y++ {
 		c.SetColor(rampAt(float64((y + .5 - a.box.Min.Y) / (a.box.Max.Y - a.box.Min.Y))))
-		c.Fill(vg.Rectangle{Min: vg.Point{X: left, Y: y}, Max: vg.Point{X: left + barWidth, Y: y + 1}}.Path())
+		c.Fill(vg.Rectangle{Min: vg.Point{X: left, Y: y}, Max: vg.Point{X: left + barWidth, Y: min(y+1+overlap, a.box.Max.Y)}}.Path())
 	}
 	tick := style(textSize, black)
 	tick.XAlign = text.XLeft

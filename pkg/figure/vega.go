@@ -3,6 +3,7 @@ package figure
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // vegaSchema names the language; it is an identifier, nothing is fetched.
@@ -28,15 +29,23 @@ func (f Figure) VegaLite() (map[string]any, error) {
 		"$schema": vegaSchema, "description": f.Caption, "columns": float64(l.columns), "spacing": float64(columnGap), "concat": panels,
 		"title":   object{"text": f.Title, "anchor": "start", "fontSize": float64(titleSize)},
 		"resolve": object{"scale": object{"fill": "independent"}},
-		"config": object{
-			"font":   "Liberation Sans, Arial, Helvetica, sans-serif",
-			"axis":   object{"labelFontSize": float64(textSize), "titleFontSize": float64(textSize), "titleFontWeight": "normal", "gridColor": hex(gridded), "tickColor": hex(grey), "domain": false},
-			"legend": object{"labelFontSize": float64(textSize), "titleFontSize": float64(textSize), "titleFontWeight": "normal", "labelLimit": 0., "titleLimit": 0.},
-			"title":  object{"fontSize": float64(panelSize)},
-			"view":   object{"stroke": hex(grey)},
-		},
+		"config":  vegaConfig(),
 	}
 	return spec, nil
+}
+
+func vegaConfig() object {
+	label := func(more object) object {
+		more["labelFontSize"], more["titleFontSize"], more["titleFontWeight"] = float64(textSize), float64(textSize), "normal"
+		return more
+	}
+	return object{
+		"font":   "Liberation Sans, Arial, Helvetica, sans-serif",
+		"axis":   label(object{"gridColor": hex(gridded), "tickColor": hex(grey), "domain": false}),
+		"legend": label(object{"labelLimit": 0., "titleLimit": 0.}),
+		"title":  object{"fontSize": float64(panelSize)},
+		"view":   object{"stroke": hex(grey)},
+	}
 }
 
 type object = map[string]any
@@ -91,7 +100,12 @@ func (p vegaPanel) rows(l Layer) []any {
 				row["series"] = missingName
 			}
 		}
-		row["xname"], row["yname"] = p.X.cell(l.X, i), p.Y.cell(l.Y, i)
+		if len(p.X.Categories) > 0 {
+			row["xname"] = p.X.cell(l.X, i)
+		}
+		if len(p.Y.Categories) > 0 {
+			row["yname"] = p.Y.cell(l.Y, i)
+		}
 		for j, field := range l.Fields {
 			if names, ok := field.Values.([]string); ok {
 				row[fieldKey(j)] = names[i]
@@ -118,7 +132,11 @@ func (p vegaPanel) marks(l Layer) []any {
 		marks := []any{}
 		if isMap {
 			under := object{"type": "line", "strokeWidth": lineWidth + 2*halo, "interpolate": l.interpolation(), "clip": true, "stroke": "#ffffff"}
-			marks = append(marks, object{"mark": under, "encoding": path()})
+			encoding := path()
+			if l.Name != "" {
+				encoding["opacity"] = chosenOnly()
+			}
+			marks = append(marks, object{"mark": under, "encoding": encoding})
 		}
 		// A line has no points to hover over.
 		hover := object{"type": "point", "filled": true, "opacity": 0., "size": 150., "clip": true}
@@ -159,13 +177,18 @@ func (p vegaPanel) mark(l Layer, mark, encoding object) object {
 	if stroke {
 		encoding["strokeDash"] = p.figure.series("strokeDash")
 	}
-	encoding["opacity"] = object{"condition": object{"param": "chosen", "value": 1.}, "value": .12}
+	encoding["opacity"] = chosenOnly()
 	unit := object{"mark": mark, "encoding": encoding}
 	if !*p.listening {
 		*p.listening = true
 		unit["params"] = []any{object{"name": "chosen", "bind": "legend", "select": object{"type": "point", "fields": []any{"series"}}}}
 	}
 	return unit
+}
+
+// chosenOnly fades what the legend's choice leaves out; without a choice nothing is.
+func chosenOnly() object {
+	return object{"condition": object{"param": "chosen", "value": 1.}, "value": .12}
 }
 
 func (p vegaPanel) cells(l Layer) []any {
@@ -188,10 +211,11 @@ func (p vegaPanel) cells(l Layer) []any {
 	// Cells overlap by a fraction of a pixel: the browser would blend white into edges that only touch.
 	rect := object{"type": "rect", "clip": true, "x2Offset": .7, "y2Offset": -.7}
 	only := func(test string) []any { return []any{object{"filter": test}} }
-	return []any{
-		object{"transform": only("isValid(datum.value)"), "mark": rect, "encoding": edges(object{"fill": fill})},
-		object{"transform": only("!isValid(datum.value)"), "mark": rect, "encoding": edges(object{"color": p.figure.series("color")})},
+	marks := []any{object{"transform": only("isValid(datum.value)"), "mark": rect, "encoding": edges(object{"fill": fill})}}
+	if slices.ContainsFunc(l.Value, func(v float64) bool { return !finite(v) }) {
+		marks = append(marks, object{"transform": only("!isValid(datum.value)"), "mark": rect, "encoding": edges(object{"color": p.figure.series("color")})})
 	}
+	return marks
 }
 
 func quantity(key string) object { return object{"field": key, "type": "quantitative"} }
