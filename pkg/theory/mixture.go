@@ -198,3 +198,18 @@ func sum(v []float64) float64 {
 	}
 	return s
 }
+
+// Directions returns how many of task k's leading directions it takes to hold a share of its energy, its complexity.
+//
+//	min m:  sum_{j<=m} lambda_{k,j} >= share · Tr C_k
+//
+// Source: App. D, where share is .9.
+func (m Mixture) Directions(k int, share float64) int {
+	held, all := 0., m.TaskTrace(k)
+	for j, lambda := range m.Spectrum[k] {
+		if held += lambda; held >= share*all*(1-tieTolerance) {
+			return j + 1
+		}
+	}
+	return len(m.Spectrum[k])
+}
