@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (d *decoder) decode(node *yaml.Node, v reflect.Value, key string) error {
 
 // scalar fills a number, a text, or a short list of numbers.
 func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) error {
-	// The yaml package reads 1.0 into an int but not 1e5, takes any scalar for a string, and null for a zero.
+	// The yaml package cuts 1.5 down to an int, doesn't read 1e5 as one, takes any scalar for a string, and null for zero.
 	want := wanted(v.Type())
 	if v.Kind() == reflect.Array && (node.Kind != yaml.SequenceNode || len(node.Content) != v.Len()) {
 		return d.errorf(node.Line, key, "%s: want %s", text(node), want)
@@ -98,12 +99,14 @@ func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) error {
 		return d.errorf(node.Line, key, "%s: want %s", text(node), want)
 	}
 	fresh := reflect.New(v.Type())
-	if err := node.Decode(fresh.Interface()); err != nil {
+	if v.Kind() == reflect.Int {
 		var f float64
-		if v.Kind() != reflect.Int || node.Decode(&f) != nil || f != float64(int(f)) {
+		if node.Decode(&f) != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
 			return d.errorf(node.Line, key, "%s: want %s", text(node), want)
 		}
 		fresh.Elem().SetInt(int64(f))
+	} else if err := node.Decode(fresh.Interface()); err != nil || node.Tag == "!!float" && strings.Contains(want, "whole") {
+		return d.errorf(node.Line, key, "%s: want %s", text(node), want)
 	}
 	v.Set(fresh.Elem())
 	return nil

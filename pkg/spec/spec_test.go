@@ -1,0 +1,195 @@
+package spec
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestFrequencies(t *testing.T) {
+	m := Default().Mixture
+	m.Tasks, m.Frequency.Exponent = 3, 1
+	got := m.Frequencies()
+	for k, want := range []float64{6. / 11, 3. / 11, 2. / 11} {
+		if math.Abs(got[k]-want) > 1e-15 {
+			t.Errorf("pi_%d = %g, want %g", k+1, got[k], want)
+		}
+	}
+	m.Tasks, m.Alpha = 5, [2]float64{3, 1}
+	for k, a := range m.Alphas() {
+		if want := 3 - float64(k)/2; a != want {
+			t.Errorf("alpha_%d = %g, want %g", k+1, a, want)
+		}
+	}
+}
+
+// Every mistake must be answered with the file, the line, the key and what is allowed.
+func TestParseErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown key", "mixture:\n  frquency: {exponent: 1}\n", []string{"x.yaml:2", "mixture.frquency", "unknown key", "frequency"}},
+		{"unknown part", "train: {}\nmodel: {}\n", []string{"x.yaml:2", "model", "unknown key", "mixture"}},
+		{"negative frequency exponent", "mixture:\n  frequency: {law: power, exponent: -1}\n", []string{"x.yaml:2", "mixture.frequency.exponent", "-1", ">= 0"}},
+		{"blocks that don't fit", "mixture: {tasks: 8, block: 4,\n  dim: 16}\n", []string{"x.yaml:2", "mixture.dim", "16", "32"}},
+		{"width 0", "net:\n  width: 0\n", []string{"x.yaml:2", "net.width", "0", "1 …"}},
+		{"width 0 in a grid", "grid:\n  net.width: [4,\n    0]\n", []string{"x.yaml:3", "net.width", "0"}},
+		{"rate NaN", "train: {rate: .nan}\n", []string{"x.yaml:1", "train.rate", "NaN", "finite"}},
+		{"rate is a word", "train: {rate: fast}\n", []string{"x.yaml:1", "train.rate", `"fast"`, "a number"}},
+		{"steps with a fraction", "train: {steps: 1.5}\n", []string{"train.steps", `"1.5"`, "a whole number"}},
+		{"a seed with a fraction", "train: {seed: 1.5}\n", []string{"train.seed", `"1.5"`, "a whole number"}},
+		{"null", "train: {steps: }\n", []string{"train.steps", "a whole number"}},
+		{"negative seed", "train: {seed: -1}\n", []string{"train.seed", "-1", "0 …"}},
+		{"a number for a word", "net: {kind: 3}\n", []string{"net.kind", `"3"`, "a word"}},
+		{"an unknown kind", "net: {kind: rnn}\n", []string{"net.kind", "rnn", "bottleneck"}},
+		{"a scalar for a part", "net: 3\n", []string{"net", "keys and values"}},
+		{"given twice", "train: {steps: 1, steps: 2}\n", []string{"train.steps", "twice"}},
+		{"alpha of three", "mixture: {alpha: [1, 2, 3]}\n", []string{"mixture.alpha", "2 numbers"}},
+		{"an empty axis", "grid: {net.width: []}\n", []string{"grid.net.width", "at least one"}},
+		{"an axis of nothing", "grid: {net.hight: [1]}\n", []string{"net.hight", "unknown key", "width"}},
+		{"zip of unequal lengths", "zip: {net.width: [1, 2], train.rate: [1e-3]}\n", []string{"zip.", "want equally many"}},
+		{"the same run twice", "grid: {net.width: [4, 4]}\n", []string{"width 4", "twice"}},
+		{"an unknown scale", "scales: {large: {}}\n", []string{"scales.large", "smoke, quick, paper"}},
+		{"a mistake in another scale", "scales: {paper: {train.stps: 3}}\n", []string{"train.stps", "unknown key"}},
+		{"not YAML", "mixture: [\n", []string{"x.yaml"}},
+		{"empty", "", []string{"x.yaml", "empty"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("x.yaml", []byte(c.text), "smoke")
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, part := range c.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q doesn't say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadUnknown(t *testing.T) {
+	var unknown *UnknownError
+	if _, err := Load("fig99", "quick"); !errors.As(err, &unknown) || !strings.Contains(err.Error(), "fig2") {
+		t.Errorf("Load(fig99) = %v, want an UnknownError that lists the presets", err)
+	}
+	if _, err := Load("fig2", "huge"); !errors.As(err, &unknown) {
+		t.Errorf("Load at scale huge = %v, want an UnknownError", err)
+	}
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(file, []byte("train: {steps: 1e3}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Load(file, "quick")
+	if err != nil || s.Name != "mine" || s.Base.Train.Steps != 1000 {
+		t.Errorf("Load(%s) = %+v, %v; want name mine, 1000 steps", file, s, err)
+	}
+}
+
+func TestPresetsAtEveryScale(t *testing.T) {
+	for _, name := range Presets() {
+		for _, scale := range Scales {
+			s, err := Load(name, scale)
+			if err != nil {
+				t.Errorf("%s at %s: %v", name, scale, err)
+				continue
+			}
+			if s.About == "" {
+				t.Errorf("%s says nothing about itself", name)
+			}
+		}
+	}
+}
+
+func TestGridZipAndScales(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(`
+mixture: {tasks: 2, block: 2, dim: 8}
+train: {steps: 10}
+grid: {net.width: [1, 2], train.seed: [0, 1, 2]}
+zip: {train.rate: [1e-3, 2e-3], train.warmup: [5, 6]}
+scales: {paper: {train.steps: 20, grid.net.width: [3]}}
+`), "paper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := s.Runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != 6 {
+		t.Fatalf("%d runs, want 1 width x 3 seeds x 2 of the zip", len(runs))
+	}
+	for _, r := range runs {
+		if r.Train.Steps != 20 || r.Net.Width != 3 || (r.Train.Rate == 1e-3) != (r.Train.Warmup == 5) {
+			t.Errorf("run %+v: want 20 steps, width 3, warmup in step with rate", r)
+		}
+	}
+}
+
+func TestWith(t *testing.T) {
+	s, err := Load("fig2", "smoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := s.With(Vary("net.width", 3), Vary("train.rate", 1e-3, 2e-3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ := changed.Runs()
+	if len(runs) != 4 { // 2 seeds x 2 rates
+		t.Fatalf("%d runs, want 4", len(runs))
+	}
+	if before, _ := s.Runs(); len(before) != 6 {
+		t.Errorf("With changed the sweep it was called on: %d runs", len(before))
+	}
+	if _, err := s.With(Vary("net.width", "wide")); err == nil || !strings.Contains(err.Error(), "whole number") {
+		t.Errorf("a word for a width: %v", err)
+	}
+	if _, err := s.With(Vary("net.widht", 3)); err == nil || !strings.Contains(err.Error(), "unknown key") {
+		t.Errorf("an unknown key: %v", err)
+	}
+}
+
+// The split into stacks is a function of the runs alone: widths, rates and initial seeds of one data stream
+// share a stack, all else separates.
+func TestStacks(t *testing.T) {
+	s, err := Of("x", Default(), Vary("train.seed", 0, 1), Vary("net.width", 8, 2), Vary("train.rate", 1e-3, 2e-3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ := s.Runs()
+	stacks := Stacks(runs)
+	if len(stacks) != 2 || len(stacks[0]) != 4 {
+		t.Fatalf("%d stacks, first of %d runs; want one stack of 4 for each seed", len(stacks), len(stacks[0]))
+	}
+	if stacks[0][0].Net.Width != 2 || stacks[0][3].Net.Width != 8 {
+		t.Errorf("widths of a stack don't ascend: %+v", stacks[0])
+	}
+	if stacks[0].Program() != stacks[1].Program() {
+		t.Error("stacks that differ in their seed alone need two programs")
+	}
+	if stacks[0].Hash() == stacks[1].Hash() {
+		t.Error("stacks of different seeds have one hash")
+	}
+	shared, _ := s.With(Vary("train.data", 7))
+	runs, _ = shared.Runs()
+	if n := len(Stacks(runs)); n != 1 {
+		t.Errorf("two initial seeds on one data stream make %d stacks, want 1", n)
+	}
+	steeper, _ := s.With(Vary("mixture.frequency.exponent", .5))
+	runs, _ = steeper.Runs()
+	if Stacks(runs)[0].Program() != stacks[0].Program() {
+		t.Error("another frequency exponent needs another program")
+	}
+}
+
+// A hash names results on disk: it may change only together with the engine's number.
+func TestHashIsStable(t *testing.T) {
+	if got, want := Default().Hash(), "f9ebc26c02480493"; got != want {
+		t.Errorf("hash of the default run is %s, was %s: results trained before would be lost", got, want)
+	}
+}
