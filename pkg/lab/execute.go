@@ -81,7 +81,7 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	}
 	defer os.RemoveAll(staging)
 
-	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress}
+	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress, drawn: []Figure{}}
 	plan := l.plan(job, run)
 	cmd, err := l.command(ctx, "-c", executePy)
 	if err != nil {

@@ -24,7 +24,12 @@ def tell(**event):
 
 def stop_when_abandoned():
     sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)  # nbclient shuts the kernel down on this signal
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_on_signal():
+    """Cancels the work on SIGTERM, so that leaving the kernel's context shuts it down; nbclient's handler pulls it from under us."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
 
 
 def plain(text):
@@ -77,6 +82,7 @@ async def execute(job, item):
         resources={"metadata": {"path": os.path.dirname(path)}},
     )
     async with client.async_setup_kernel():
+        stop_on_signal()
         for index, cell in enumerate(notebook.cells):
             if index not in chosen:
                 if cell.cell_type == "code" and not job["in_place"]:
@@ -88,7 +94,7 @@ async def execute(job, item):
                 await client.async_execute_cell(cell, index)
             except CellExecutionError as failure:
                 return tell(state="failed", notebook=path, cell=index, error=why(cell, failure))
-            except DeadKernelError:
+            except DeadKernelError:  # which is what nbclient makes of a cancelled task, too
                 return tell(state="failed", notebook=path, cell=index, error="the kernel died; is there enough memory?")
             tell(state="done", notebook=path, cell=index, seconds=time.monotonic() - begin)
     write(notebook, item["out"], job["replacements"])
@@ -104,4 +110,7 @@ async def main():
             sys.exit(1)
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except (asyncio.CancelledError, BrokenPipeError):  # told to stop, or nobody listens
+    sys.exit(1)

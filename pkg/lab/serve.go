@@ -15,7 +15,7 @@ import (
 // address. When the port is taken the next free one is used. The lab must have been set up.
 func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(url string)) error {
 	args := []string{"-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=" + strconv.Itoa(port),
-		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR",
+		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
 		"--LabApp.extension_manager=readonly"} // the other one asks the network
 	if !browser {
 		args = append(args, "--no-browser")

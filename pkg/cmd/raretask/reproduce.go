@@ -14,28 +14,31 @@ import (
 func init() { verbs = append(verbs, newReproduceCommand) }
 
 func newReproduceCommand() *cobra.Command {
-	var out string
-	var inPlace bool
+	var job lab.Job
 	cmd := &cobra.Command{
 		Use:   "reproduce [FIGURE…]",
 		Short: "Execute the notebooks and write the paper's figures",
 		Long: `Sets up what is missing, executes the notebooks without a browser, and writes the executed notebooks, each figure as PNG, SVG
 and CSV, and a page that shows them (index.html). With FIGURE only the cells that draw it run, and those they need:
-fig2a is one panel, fig2 all of them. Results of training are kept, so that a second run, or one that was cut off, trains nothing twice.`,
+fig2a is one panel, fig2 all of them. Results of training are kept, so that a second run, or one that was cut off, trains nothing twice.
+
+--notebook executes a notebook of yours instead. A cell belongs to a figure by its tag (fig2a); cells tagged setup always run.`,
 		Example: `  raretask reproduce fig2                   # minutes
   raretask reproduce fig2 --scale smoke     # seconds, rough
-  raretask reproduce --out figures          # every figure`,
+  raretask reproduce --out figures          # every figure
+  raretask reproduce --notebook mine.ipynb  # your own`,
 	}
 	scale := scaleFlag(cmd)
-	cmd.Flags().StringVar(&out, "out", "", "`folder` for the results (default results/reproduce/SCALE)")
-	cmd.Flags().BoolVar(&inPlace, "in-place", false, "write outputs into the notebooks themselves")
+	cmd.Flags().StringVar(&job.Out, "out", "", "`folder` for the results (default results/reproduce/SCALE)")
+	cmd.Flags().StringArrayVar(&job.Notebooks, "notebook", nil, "`file` to execute instead of the project's notebooks; may be repeated")
+	cmd.Flags().BoolVar(&job.InPlace, "in-place", false, "write outputs into the notebooks themselves")
 	cmd.Flags().MarkHidden("in-place")
-	cmd.RunE = func(cmd *cobra.Command, figures []string) error {
-		size, err := scale()
-		if err != nil {
+	cmd.RunE = func(cmd *cobra.Command, figures []string) (err error) {
+		job.Figures = figures
+		if job.Scale, err = scale(); err != nil {
 			return err
 		}
-		return reproduce(cmd, lab.Job{Figures: figures, Scale: size, Out: out, InPlace: inPlace})
+		return reproduce(cmd, job)
 	}
 	return cmd
 }
@@ -53,7 +56,7 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 	if err != nil {
 		return err
 	}
-	if job.Notebooks, err = l.Notebooks(); err != nil {
+	if job.Notebooks, err = notebooks(l, job.Notebooks); err != nil {
 		return err
 	}
 	if err := lab.CheckFigures(job.Figures, job.Notebooks); err != nil {
@@ -80,6 +83,23 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 		return err
 	}
 	return report(cmd, reproduction{job.Scale, job.Out, index, drawn})
+}
+
+// notebooks are the named ones, or the project's.
+func notebooks(l *lab.Lab, named []string) ([]string, error) {
+	if len(named) == 0 {
+		return l.Notebooks()
+	}
+	for i, path := range named {
+		if _, err := os.Stat(path); err != nil {
+			return nil, badUsage("--notebook: %w", err)
+		}
+		var err error
+		if named[i], err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+	}
+	return named, nil
 }
 
 // outFolder is --out, or a folder of the scale below the results.
