@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"raretask/pkg/lab"
+)
+
+// binary is raretask as a user has it, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "raretask-test-")
+	if err == nil {
+		binary = filepath.Join(dir, "raretask")
+		err = exec.Command("go", "build", "-o", binary, ".").Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cannot build raretask:", err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// raretask runs the command in the checkout, with settings added to the environment.
+func raretask(t *testing.T, settings []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), settings...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+var setUpOnce = sync.OnceValue(func() error {
+	output, err := exec.Command(binary, "setup").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, output)
+	}
+	return nil
+})
+
+func ready(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the lab set up, which may take minutes")
+	}
+	if err := setUpOnce(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fromJSON reads the one object that a command printed.
+func fromJSON[T any](t *testing.T, stdout string) (value T) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatalf("standard output is not the JSON wanted: %v\n%s", err, stdout)
+	}
+	if decoder.More() {
+		t.Fatalf("more than one value on standard output:\n%s", stdout)
+	}
+	return value
+}
+
+func TestWrongUsageExits2(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"nonsense", `unknown command "nonsense"`},
+		{"setup --frobnicate", "--frobnicate"},
+		{"setup extra", `"extra"`},
+		{"reproduce fig999", `unknown figure "fig999"; `},
+		{"reproduce fig999 --json", `unknown figure "fig999"; `},
+		{"--json reproduce fig999", `unknown figure "fig999"; `},
+		{"reproduce --scale huge", `unknown scale "huge"; want smoke, quick, paper`},
+		{"reproduce --notebook nowhere.ipynb", "nowhere.ipynb"},
+		{"lab --port 99999", "want 1 to 65535"},
+	} {
+		stdout, stderr, status := raretask(t, nil, strings.Fields(c.args)...)
+		if status != 2 || !strings.Contains(stderr, c.want) || stdout != "" {
+			t.Errorf("%s: exit %d, %q, %q; want exit 2, %q on standard error alone", c.args, status, stdout, stderr, c.want)
+		}
+	}
+}
+
+func TestScaleFromEnvironment(t *testing.T) {
+	_, stderr, status := raretask(t, []string{"RARETASK_SCALE=vast"}, "reproduce")
+	if status != 2 || !strings.Contains(stderr, `RARETASK_SCALE: unknown scale "vast"`) {
+		t.Errorf("exit %d, %q", status, stderr)
+	}
+}
+
+func TestEveryVerbTeaches(t *testing.T) {
+	for _, verb := range newRootCommand().Commands() {
+		if verb.Short == "" || (verb.HasExample() == false && !verb.HasSubCommands() && verb.Name() != "help" && verb.Name() != "completion") {
+			t.Errorf("%s -h has no examples", verb.Name())
+		}
+	}
+	stdout, _, status := raretask(t, nil, "reproduce", "-h")
+	if status != 0 || !strings.Contains(stdout, "raretask reproduce fig2") {
+		t.Errorf("reproduce -h: exit %d\n%s", status, stdout)
+	}
+}
+
+func TestDoctorNamesWhatIsMissing(t *testing.T) {
+	root := t.TempDir()
+	for name, content := range map[string]string{"go.mod": "module raretask\n\ngo 1.26.5\n", "notebooks/requirements.txt": ""} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stdout, stderr, status := raretask(t, []string{"RARETASK_ROOT=" + root, "HOME=" + root, "CC=no-such-compiler",
+		"GOMLX_BACKEND=xla:cpu", "PJRT_PLUGIN_LIBRARY_PATH=", "GOFLAGS=-mod=mod"}, "doctor", "--json")
+	d := fromJSON[lab.Diagnosis](t, stdout)
+	if status != 1 || d.OK || !strings.Contains(stderr, "remedies") {
+		t.Errorf("exit %d, ok %v, %q; want 1 and not ok", status, d.OK, stderr)
+	}
+	for name, remedy := range map[string]string{
+		"C compiler": "apt install gcc", "python environment": "raretask setup", "gonb": "raretask setup", "gopls": "raretask setup",
+		"goimports": "raretask setup", "kernel": "raretask setup", "plugin": "raretask setup", "backend": "raretask setup",
+	} {
+		i := slices.IndexFunc(d.Parts, func(p lab.Part) bool { return p.Name == name })
+		if i < 0 || d.Parts[i].OK || !strings.Contains(d.Parts[i].Remedy, remedy) {
+			t.Errorf("%s: want it missing, with remedy %q, in %+v", name, remedy, d.Parts)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(root, ".raretask")); err == nil {
+		t.Errorf("doctor made %v", left)
+	}
+}
+
+func TestSetupSaysWhichPythonIsMissing(t *testing.T) {
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS(filepath.Join("..", "..", "..", "notebooks"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "go.mod"), []byte("module raretask\n\ngo 1.26.5\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "notebooks"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(root, "requirements.txt"), filepath.Join(root, "notebooks", "requirements.txt")); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, status := raretask(t, []string{"RARETASK_ROOT=" + root, "PATH=" + t.TempDir()}, "setup")
+	if status != 1 || !strings.Contains(stderr, "no python3 on PATH; install Python 3.10") {
+		t.Errorf("exit %d, %q", status, stderr)
+	}
+}
+
+func TestSetupThenDoctor(t *testing.T) {
+	ready(t)
+	stdout, stderr, status := raretask(t, nil, "setup", "--json")
+	if d := fromJSON[lab.Diagnosis](t, stdout); status != 0 || !d.OK || stderr != "" {
+		t.Errorf("second set-up: exit %d, ok %v, %q; want it to do nothing", status, d.OK, stderr)
+	}
+	stdout, _, status = raretask(t, nil, "doctor", "--json")
+	d := fromJSON[lab.Diagnosis](t, stdout)
+	if status != 0 || !d.OK || d.Backend.Name == "" || d.Backend.Version == "" || d.Backend.Devices < 1 {
+		t.Errorf("doctor: exit %d, %+v", status, d)
+	}
+}
+
+func TestReproduceJSON(t *testing.T) {
+	ready(t)
+	notebook := `{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "gonb", "display_name": "Go", "language": "go"}},
+"cells": [{"id": "a", "cell_type": "code", "execution_count": null, "outputs": [], "metadata": {"tags": ["fig5a"]},
+"source": "%%\nos.WriteFile(os.Getenv(\"RARETASK_FIGURES\")+\"/fig5a.csv\", nil, 0o644)"}]}`
+	path := filepath.Join(t.TempDir(), "mine.ipynb")
+	if err := os.WriteFile(path, []byte(notebook), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	results := t.TempDir()
+	stdout, stderr, status := raretask(t, []string{"RARETASK_RESULTS=" + results}, "reproduce", "fig5", "--json", "--scale", "smoke", "--notebook", path)
+	if status != 0 {
+		t.Fatalf("exit %d: %s", status, stderr)
+	}
+	r := fromJSON[reproduction](t, stdout)
+	if len(r.Figures) != 1 || r.Figures[0].Name != "fig5a" || !slices.Equal(r.Figures[0].Files, []string{"figures/fig5a.csv"}) {
+		t.Errorf("figures %+v", r.Figures)
+	}
+	if _, err := os.Stat(filepath.Join(results, "reproduce", "smoke", "index.html")); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(stderr, "[1/1] mine cell 1 fig5a") {
+		t.Errorf("progress %q doesn't name the cell", stderr)
+	}
+}
+
+func TestLabServesUntilInterrupted(t *testing.T) {
+	ready(t)
+	cmd := exec.Command(binary, "lab", "--no-browser", "--json", "--port", "18881")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var server struct{ URL string }
+	if err := json.NewDecoder(stdout).Decode(&server); err != nil {
+		t.Fatalf("no address: %v", err)
+	}
+	base, token, _ := strings.Cut(server.URL, "lab?")
+	if !strings.HasPrefix(base, "http://127.0.0.1:") || token == "token=" {
+		t.Errorf("address %s; want loopback and a token", server.URL)
+	}
+	for query, want := range map[string]int{"?" + token: http.StatusOK, "": http.StatusForbidden} {
+		response, err := http.Get(base + "api/kernelspecs" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("kernelspecs with query %q: %s; want %d", query, response.Status, want)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("interrupted: %v; want a clean exit", err)
+	}
+	if _, err := http.Get(base); err == nil {
+		t.Error("the server is still there")
+	}
+}
