@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 //go:embed execute.py
@@ -81,7 +82,7 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	}
 	defer os.RemoveAll(staging)
 
-	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress, drawn: []Figure{}}
+	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress, begin: time.Now(), drawn: []Figure{}}
 	plan := l.plan(job, run)
 	cmd, err := l.command(ctx, "-c", executePy)
 	if err != nil {
@@ -129,6 +130,7 @@ type execution struct {
 	notebooks        []notebook
 	staging, figures string
 	progress         Progress
+	begin            time.Time
 	done, total      int
 	seconds          map[string]float64 // by tag
 	drawn            []Figure
@@ -182,6 +184,7 @@ func (e *execution) read(events io.Reader) (failure error) {
 		switch o.State {
 		case "done":
 			e.done++
+			event.Left = time.Since(e.begin) / time.Duration(e.done) * time.Duration(e.total-e.done)
 			for _, tag := range c.tags {
 				e.seconds[tag] += o.Seconds
 			}

@@ -22,7 +22,7 @@ type tool struct{ name, module, pkg string }
 var tools = []tool{
 	{"gonb", "github.com/janpfeifer/gonb", "github.com/janpfeifer/gonb"},
 	{"goimports", "golang.org/x/tools", "golang.org/x/tools/cmd/goimports"},
-	{"gopls", "golang.org/x/tools/gopls", "golang.org/x/tools/gopls"},
+	{Gopls, "golang.org/x/tools/gopls", "golang.org/x/tools/gopls"},
 }
 
 // goEnv asks the go command for a setting; asking costs a process, so once.

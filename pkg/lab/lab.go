@@ -50,6 +50,7 @@ type Event struct {
 	Step    int // which of Total steps this is, from 1
 	Total   int // 0 when unknown
 	Seconds float64
+	Left    time.Duration // a guess at how long the remaining steps take; 0 when there is none
 }
 
 // Progress is told what happens. It may be nil.

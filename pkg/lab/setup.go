@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,16 +41,19 @@ func (l *Lab) parts() []part {
 	)
 }
 
+// Gopls is the part that helps a person who types and nobody else; it takes the longest to build.
+const Gopls = "gopls"
+
 // Optional parts: without them the pure Go backend still works.
 const (
 	compilerPart = "C compiler"
 	pluginPart   = "plugin"
 )
 
-// Setup installs what is missing or was made from other pins, and leaves the rest alone. Another set-up of the same checkout is
-// waited for. Only when XLA was asked for by GOMLX_BACKEND is it an error that its plugin cannot be had.
-func (l *Lab) Setup(ctx context.Context, progress Progress) error {
-	if len(l.missing()) == 0 {
+// Setup installs what is missing or was made from other pins, and leaves the rest alone, also the parts named in without. Another
+// set-up of the same checkout is waited for. Only when XLA was asked for by GOMLX_BACKEND is it an error that its plugin cannot be had.
+func (l *Lab) Setup(ctx context.Context, progress Progress, without ...string) error {
+	if len(l.missing(without)) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(l.state, 0o755); err != nil {
@@ -60,9 +64,9 @@ func (l *Lab) Setup(ctx context.Context, progress Progress) error {
 		return err
 	}
 	defer unlock()
-	total, step := len(l.missing()), 0 // another set-up may have made it meanwhile
+	total, step := len(l.missing(without)), 0 // another set-up may have made it meanwhile
 	for _, part := range l.parts() {
-		if part.install == nil || part.check() == nil {
+		if !part.missing(without) { // asked again: a new Python environment lacks the kernel that the old one had
 			continue
 		}
 		step++
@@ -90,14 +94,12 @@ func (l *Lab) install(ctx context.Context, part part, event Event, progress Prog
 }
 
 // missing lists the parts that set-up must install.
-func (l *Lab) missing() []part {
-	var missing []part
-	for _, part := range l.parts() {
-		if part.install != nil && part.check() != nil {
-			missing = append(missing, part)
-		}
-	}
-	return missing
+func (l *Lab) missing(without []string) []part {
+	return slices.DeleteFunc(l.parts(), func(p part) bool { return !p.missing(without) })
+}
+
+func (p part) missing(without []string) bool {
+	return p.install != nil && !slices.Contains(without, p.name) && p.check() != nil
 }
 
 // lock keeps set-ups of one checkout apart.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,41 +16,12 @@ import (
 	"raretask/pkg/lab"
 )
 
-// binary is raretask as a user has it, built once.
-var binary string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "raretask-test-")
-	if err == nil {
-		binary = filepath.Join(dir, "raretask")
-		err = exec.Command("go", "build", "-o", binary, ".").Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "cannot build raretask:", err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
-}
-
-// raretask runs the command in the checkout, with settings added to the environment.
-func raretask(t *testing.T, settings []string, args ...string) (stdout, stderr string, status int) {
-	t.Helper()
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), settings...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-}
-
 var setUpOnce = sync.OnceValue(func() error {
-	output, err := exec.Command(binary, "setup").CombinedOutput()
+	path, err := buildBinary()
+	if err != nil {
+		return err
+	}
+	output, err := exec.Command(path, "setup").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, output)
 	}
@@ -98,7 +67,7 @@ func TestWrongUsageExits2(t *testing.T) {
 		{"reproduce --notebook nowhere.ipynb", "nowhere.ipynb"},
 		{"lab --port 99999", "want 1 to 65535"},
 	} {
-		stdout, stderr, status := raretask(t, nil, strings.Fields(c.args)...)
+		status, stdout, stderr := execute(t, nil, strings.Fields(c.args)...)
 		if status != 2 || !strings.Contains(stderr, c.want) || stdout != "" {
 			t.Errorf("%s: exit %d, %q, %q; want exit 2, %q on standard error alone", c.args, status, stdout, stderr, c.want)
 		}
@@ -106,7 +75,7 @@ func TestWrongUsageExits2(t *testing.T) {
 }
 
 func TestScaleFromEnvironment(t *testing.T) {
-	_, stderr, status := raretask(t, []string{"RARETASK_SCALE=vast"}, "reproduce")
+	status, _, stderr := execute(t, []string{"RARETASK_SCALE=vast"}, "reproduce")
 	if status != 2 || !strings.Contains(stderr, `RARETASK_SCALE: unknown scale "vast"`) {
 		t.Errorf("exit %d, %q", status, stderr)
 	}
@@ -118,7 +87,7 @@ func TestEveryVerbTeaches(t *testing.T) {
 			t.Errorf("%s -h has no examples", verb.Name())
 		}
 	}
-	stdout, _, status := raretask(t, nil, "reproduce", "-h")
+	status, stdout, _ := execute(t, nil, "reproduce", "-h")
 	if status != 0 || !strings.Contains(stdout, "raretask reproduce fig2") {
 		t.Errorf("reproduce -h: exit %d\n%s", status, stdout)
 	}
@@ -135,7 +104,7 @@ func TestDoctorNamesWhatIsMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stdout, stderr, status := raretask(t, []string{"RARETASK_ROOT=" + root, "HOME=" + root, "CC=no-such-compiler",
+	status, stdout, stderr := execute(t, []string{"RARETASK_ROOT=" + root, "HOME=" + root, "CC=no-such-compiler",
 		"GOMLX_BACKEND=xla:cpu", "PJRT_PLUGIN_LIBRARY_PATH=", "GOFLAGS=-mod=mod"}, "doctor", "--json")
 	d := fromJSON[lab.Diagnosis](t, stdout)
 	if status != 1 || d.OK || !strings.Contains(stderr, "remedies") {
@@ -169,7 +138,7 @@ func TestSetupSaysWhichPythonIsMissing(t *testing.T) {
 	if err := os.Rename(filepath.Join(root, "requirements.txt"), filepath.Join(root, "notebooks", "requirements.txt")); err != nil {
 		t.Fatal(err)
 	}
-	_, stderr, status := raretask(t, []string{"RARETASK_ROOT=" + root, "PATH=" + t.TempDir()}, "setup")
+	status, _, stderr := execute(t, []string{"RARETASK_ROOT=" + root, "PATH=" + t.TempDir()}, "setup")
 	if status != 1 || !strings.Contains(stderr, "no python3 on PATH; install Python 3.10") {
 		t.Errorf("exit %d, %q", status, stderr)
 	}
@@ -177,11 +146,11 @@ func TestSetupSaysWhichPythonIsMissing(t *testing.T) {
 
 func TestSetupThenDoctor(t *testing.T) {
 	ready(t)
-	stdout, stderr, status := raretask(t, nil, "setup", "--json")
+	status, stdout, stderr := execute(t, nil, "setup", "--json")
 	if d := fromJSON[lab.Diagnosis](t, stdout); status != 0 || !d.OK || stderr != "" {
 		t.Errorf("second set-up: exit %d, ok %v, %q; want it to do nothing", status, d.OK, stderr)
 	}
-	stdout, _, status = raretask(t, nil, "doctor", "--json")
+	status, stdout, _ = execute(t, nil, "doctor", "--json")
 	d := fromJSON[lab.Diagnosis](t, stdout)
 	if status != 0 || !d.OK || d.Backend.Name == "" || d.Backend.Version == "" || d.Backend.Devices < 1 {
 		t.Errorf("doctor: exit %d, %+v", status, d)
@@ -198,7 +167,7 @@ func TestReproduceJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := t.TempDir()
-	stdout, stderr, status := raretask(t, []string{"RARETASK_RESULTS=" + results}, "reproduce", "fig5", "--json", "--scale", "smoke", "--notebook", path)
+	status, stdout, stderr := execute(t, []string{"RARETASK_RESULTS=" + results}, "reproduce", "fig5", "--json", "--scale", "smoke", "--notebook", path)
 	if status != 0 {
 		t.Fatalf("exit %d: %s", status, stderr)
 	}
@@ -216,7 +185,7 @@ func TestReproduceJSON(t *testing.T) {
 
 func TestLabServesUntilInterrupted(t *testing.T) {
 	ready(t)
-	cmd := exec.Command(binary, "lab", "--no-browser", "--json", "--port", "18881")
+	cmd := exec.Command(binary(t), "lab", "--no-browser", "--json", "--port", "18881")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

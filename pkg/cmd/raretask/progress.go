@@ -19,18 +19,18 @@ func showProgress(w *os.File) (progress lab.Progress, stop func()) {
 	if !term.IsTerminal(int(w.Fd())) {
 		return plainProgress(w), func() {}
 	}
-	t := &ticker{w: w}
+	t := &ticker{w: w, begin: time.Now()}
 	return t.show, t.stop
 }
 
 func plainProgress(w io.Writer) lab.Progress {
-	estimate := newEstimate()
+	begin := time.Now()
 	return func(e lab.Event) {
 		switch {
 		case !e.Done:
 			fmt.Fprintf(w, "%s%s …\n", step(e), e.Text)
 		case e.Total > 0:
-			fmt.Fprintf(w, "%s%s: %s%s\n", step(e), e.Text, seconds(e.Seconds), estimate.after(e))
+			fmt.Fprintf(w, "%s%s: %s%s\n", step(e), e.Text, seconds(e.Seconds), soFar(begin, e.Left))
 		default:
 			fmt.Fprintln(w, e.Text)
 		}
@@ -51,25 +51,19 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
-// estimate guesses the time left: as much per step as the steps so far took.
-type estimate struct{ begin time.Time }
-
-func newEstimate() estimate { return estimate{time.Now()} }
-
-func (e estimate) after(event lab.Event) string {
-	elapsed := time.Since(e.begin)
-	left := elapsed / time.Duration(event.Step) * time.Duration(event.Total-event.Step)
-	if elapsed < 2*time.Second || left == 0 {
-		return ""
+// soFar says how long everything has taken and how long it may still take, once that is worth saying.
+func soFar(begin time.Time, left time.Duration) string {
+	if elapsed := time.Since(begin); left > 0 && elapsed > 2*time.Second {
+		return fmt.Sprintf(" (%s so far, about %s left)", elapsed.Round(time.Second), left.Round(time.Second))
 	}
-	return fmt.Sprintf(" (%s so far, about %s left)", elapsed.Round(time.Second), left.Round(time.Second))
+	return ""
 }
 
 // ticker shows the running step with its clock.
 type ticker struct {
 	w     io.Writer
+	begin time.Time
 	bar   *progressbar.ProgressBar
-	total int
 	done  chan struct{}
 }
 
@@ -78,7 +72,7 @@ func (t *ticker) show(e lab.Event) {
 		t.stop()
 		line := e.Text
 		if e.Total > 0 {
-			line = fmt.Sprintf("%s%s  %s", step(e), e.Text, seconds(e.Seconds))
+			line = fmt.Sprintf("%s%s  %s%s", step(e), e.Text, seconds(e.Seconds), soFar(t.begin, e.Left))
 		}
 		fmt.Fprintln(t.w, line)
 		return

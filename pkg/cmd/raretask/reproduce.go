@@ -69,7 +69,7 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 	if job.Out, err = outFolder(l, job); err != nil {
 		return err
 	}
-	if _, err := setUp(cmd); err != nil {
+	if _, err := setUp(cmd, lab.Gopls); err != nil {
 		return err
 	}
 	progress, stop := showProgress(os.Stderr)

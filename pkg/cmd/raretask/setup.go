@@ -36,13 +36,13 @@ GOMLX_BACKEND=xla:cuda or xla:tpu installs that plugin; GOMLX_BACKEND=go needs n
 	}
 }
 
-// setUp opens the lab and installs what it lacks, with progress on standard error.
-func setUp(cmd *cobra.Command) (*lab.Lab, error) {
+// setUp opens the lab and installs what it lacks, with progress on standard error, but not the parts named in without.
+func setUp(cmd *cobra.Command, without ...string) (*lab.Lab, error) {
 	l, err := lab.Open()
 	if err != nil {
 		return nil, err
 	}
 	progress, stop := showProgress(os.Stderr)
 	defer stop()
-	return l, l.Setup(cmd.Context(), progress)
+	return l, l.Setup(cmd.Context(), progress, without...)
 }
