@@ -59,7 +59,8 @@ func Spec(name string, changes ...spec.Axis) *spec.Sweep {
 }
 
 // Run returns the results of a sweep. Stacks that have none are trained first; the cell shows how far that is. An
-// interrupted cell keeps the stacks that were finished.
+// interrupted cell keeps the stacks that were finished. Results are also copied to the folder
+// RARETASK_PUBLISH, if that is set.
 func Run(s *spec.Sweep) []results.Row {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -77,6 +78,11 @@ func Run(s *spec.Sweep) []results.Row {
 		line.end(html.EscapeString(err.Error()))
 	}
 	Check(err)
+	if dir := os.Getenv("RARETASK_PUBLISH"); dir != "" {
+		for _, stack := range spec.Stacks(Must(s.Runs())) {
+			Check(store.Publish(stack, b.Identity, dir))
+		}
+	}
 	line.end(summary(s, rows))
 	return rows
 }

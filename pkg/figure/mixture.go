@@ -229,9 +229,10 @@ func Complexity(name string, rows []results.Row) (Figure, error) {
 	}
 	byFrequency := Panel{Title: "by frequency of the task", X: Axis{Label: "frequency pi_k", Log: true}, Y: Axis{Label: "first width that holds it (neurons)", Log: true}}
 	byUtility := Panel{Title: "by utility of the feature", X: Axis{Label: "utility pi_k lambda_kj", Log: true}, Y: byFrequency.Y}
+	widths, _ := groups(rows, width)
 	features := m.Features()
 	var ux, uy []float64
-	for i, f := range features {
+	for i, f := range features[:min(len(features), int(widths[len(widths)-1]))] {
 		ux, uy = append(ux, f.Utility), append(uy, float64(i+1))
 	}
 	byUtility.Layers = []Layer{{Kind: Line, Name: "rank of the utility, theory", Color: Black, Dashed: true, X: ux, Y: uy}}
@@ -241,6 +242,9 @@ func Complexity(name string, rows []results.Row) (Figure, error) {
 		var utility, tasks []float64
 		_, byTask := groups(rows, task)
 		for k := range m.Tasks() {
+			if m.Spectrum[k][j] <= heldTolerance*m.TaskTrace(k) {
+				continue // the rule can't tell whether so small a feature is held
+			}
 			held := firstHeld(byTask[int32(k+1)], func(s float64) bool { return m.HeldFeatures(k, s, heldTolerance) > j })
 			layer.X, layer.Y = append(layer.X, m.Frequency[k]), append(layer.Y, held)
 			utility, tasks = append(utility, m.Frequency[k]*m.Spectrum[k][j]), append(tasks, float64(k+1))
@@ -253,7 +257,7 @@ func Complexity(name string, rows []results.Row) (Figure, error) {
 	r := rows[0]
 	return Figure{
 		Name: name, Title: fmt.Sprintf("Frequent tasks simple, rare tasks complex: alpha %g … %g", r.AlphaHead, r.AlphaTail),
-		Caption: "Features enter in the order of utility, not of frequency. Held: the signal reaches the first j eigenvalues' share less .05.",
+		Caption: "Features enter in the order of utility, not of frequency. Held: the signal reaches the first j eigenvalues' share less .05; smaller features are left out.",
 		Panels:  []Panel{heat, byFrequency, byUtility}, Columns: 3,
 	}, nil
 }
@@ -282,7 +286,6 @@ func Fig17(rows []results.Row) (Figure, error) {
 	f := Figure{Name: "fig17", Title: "Four frequency laws",
 		Caption: "The steeper the frequencies fall, the more width the rare tasks need."}
 	betas, byBeta := groups(rows, beta)
-	var scatter []Panel
 	for _, b := range betas {
 		title := fmt.Sprintf("beta = %g", b)
 		heat, err := lossMap(title, byBeta[b], 2)
@@ -293,9 +296,9 @@ func Fig17(rows []results.Row) (Figure, error) {
 		if err != nil {
 			return f, err
 		}
-		f.Panels, scatter = append(f.Panels, heat), append(scatter, points)
+		f.Panels = append(f.Panels, heat, points)
 	}
-	f.Panels, f.Columns = append(f.Panels, scatter...), len(betas)
+	f.Columns = 2
 	return f, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 func (s *Store) Find(stack spec.Stack, id backend.Identity) (string, error) {
 	paths := []string{s.Path(stack, id)}
 	if s.Published != "" {
-		paths = append(paths, filepath.Join(s.Published, stack.Hash()+".parquet"))
+		paths = append(paths, publishedPath(s.Published, stack))
 	}
 	var damaged error
 	for _, path := range paths {
@@ -97,6 +98,24 @@ func (s *Store) Find(stack spec.Stack, id backend.Identity) (string, error) {
 		return "", damaged
 	}
 	return "", ErrMissing
+}
+
+// Publish copies the results of a stack to dir under the name that published results have, for authors of notebooks to
+// commit.
+func (s *Store) Publish(stack spec.Stack, id backend.Identity, dir string) error {
+	from, err := os.Open(s.Path(stack, id))
+	if err != nil {
+		return fmt.Errorf("results: nothing to publish: %w", err)
+	}
+	defer from.Close()
+	return WriteFile(publishedPath(dir, stack), func(to *os.File) error {
+		_, err := io.Copy(to, from)
+		return err
+	})
+}
+
+func publishedPath(dir string, stack spec.Stack) string {
+	return filepath.Join(dir, stack.Hash()+".parquet")
 }
 
 func open(path string) (*parquet.File, *os.File, error) {
