@@ -7,7 +7,7 @@
 package tasks
 
 import (
-	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/graph"
 )
 
 // Family is K tasks over one input space. Methods that take graph nodes build a graph: they panic on wrong
@@ -21,10 +21,10 @@ type Family interface {
 	Outputs() int
 	// Draw returns inputs x [B, D] and targets y [B, O] of a batch, given the task of each sample as one-hot
 	// rows [B, K].
-	Draw(random Random, taskBK *Node) (xBD, yBO *Node)
+	Draw(random Random, taskBK *graph.Node) (xBD, yBO *graph.Node)
 	// Loss returns the loss [..., K-free leading axes] of predictions against targets of shape [..., O]: a
 	// number for each sample, averaged over the O outputs.
-	Loss(prediction, target *Node) *Node
+	Loss(prediction, target *graph.Node) *graph.Node
 	// MeanLoss returns, for each task, the expected Loss of the best constant prediction; losses are reported
 	// relative to it.
 	MeanLoss() []float64
@@ -33,7 +33,7 @@ type Family interface {
 // Random is a source of random numbers inside a graph. Each call returns fresh numbers.
 type Random interface {
 	// Normal returns independent standard normal numbers (float32).
-	Normal(dims ...int) *Node
+	Normal(dims ...int) *graph.Node
 	// Uniform returns independent numbers, uniform in [0, 1) (float32).
-	Uniform(dims ...int) *Node
+	Uniform(dims ...int) *graph.Node
 }

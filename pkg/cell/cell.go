@@ -129,7 +129,7 @@ type status struct {
 }
 
 func newStatus() *status {
-	return &status{id: "raretask-" + gonbui.UniqueID()}
+	return &status{id: "raretask-" + gonbui.UniqueId()}
 }
 
 func (s *status) show(text string) {

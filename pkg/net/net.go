@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
@@ -39,7 +39,7 @@ type Net interface {
 	// Forward evaluates S stacked runs, given their weights, on a batch that they share. It returns named
 	// activations, among them "hidden" [B, S, N] and "loss" [S, K]: the sum of the losses of each task's
 	// samples.
-	Forward(family tasks.Family, weights []*Node, batch *mixture.Batch) map[string]*Node
+	Forward(family tasks.Family, weights []*graph.Node, batch *mixture.Batch) map[string]*graph.Node
 }
 
 // New returns the network of a spec for a family of tasks.
