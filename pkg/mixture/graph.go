@@ -58,6 +58,26 @@ func Draw(family tasks.Family, random tasks.Random, cumulative, forced *Node, ro
 	return Arrange(family, random, end, rows)
 }
 
+// Draws returns what an injection schedule makes of the draws of the step after step (int32 scalar) steps: the
+// cumulative frequencies and the certain samples that Draw takes, both [K]. schedule is Schedule.Inputs, usual the
+// cumulative frequencies without a schedule.
+func Draws(step, usual *Node, schedule []*Node) (cumulative, forced *Node) {
+	g := step.Graph()
+	numbers, fraction, taskK, withheldK := schedule[0], schedule[1], schedule[2], schedule[3]
+	number := func(i int) *Node { return Reshape(Slice(numbers, AxisElem(i))) }
+	from, until, gap, length, whole := number(0), number(1), number(2), number(3), number(4)
+	active := LogicalAnd(GreaterOrEqual(step, from), LessThan(step, until))
+	since := Sub(step, from)
+	at := Mod(since, gap)
+	first := Sub(gap, length)
+	index := ConvertDType(Add(Add(Mul(Div(since, gap), length), Sub(at, first)), Const(g, int32(1))), dtypes.Uint32)
+	carried := LessThan(Mul(index, fraction), fraction)
+	count := Add(ConvertDType(whole, dtypes.Float32), ConvertDType(carried, dtypes.Float32))
+	injecting := LogicalAnd(active, GreaterOrEqual(at, first))
+	forced = Mul(taskK, Mul(count, ConvertDType(injecting, dtypes.Float32)))
+	return Where(BroadcastToShape(active, shapes.Make(dtypes.Bool, usual.Shape().Dimensions...)), withheldK, usual), forced
+}
+
 // Arrange draws a batch in which the rows of task k end before row end[k] (float32 [K], whole, ascending, the
 // last one equal to rows).
 func Arrange(family tasks.Family, random tasks.Random, end *Node, rows int) *Batch {

@@ -27,14 +27,22 @@ func New(s spec.Mixture) (*Mixture, error) {
 }
 
 // Cumulative returns the running sums of the frequencies [K]; the last one is 1 exactly.
-func (m *Mixture) Cumulative() []float32 {
-	sums := make([]float32, len(m.Frequency))
-	total := 0.
-	for k, pi := range m.Frequency {
+func (m *Mixture) Cumulative() []float32 { return cumulative(m.Frequency) }
+
+// cumulative is 1 from the last task on that has a frequency above 0, so that rounding never draws a later one.
+func cumulative(frequency []float64) []float32 {
+	sums := make([]float32, len(frequency))
+	total, last := 0., 0
+	for k, pi := range frequency {
 		total += pi
 		sums[k] = float32(total)
+		if pi > 0 {
+			last = k
+		}
 	}
-	sums[len(sums)-1] = 1
+	for k := last; k < len(sums); k++ {
+		sums[k] = 1
+	}
 	return sums
 }
 

@@ -31,6 +31,12 @@ type Row struct {
 	Rate      float64  `parquet:"rate,dict" about:"peak learning rate"`
 	Seed      int64    `parquet:"seed,dict" about:"seed of the initial values, and of the data unless data_seed differs"`
 	DataSeed  int64    `parquet:"data_seed,dict" about:"seed of the data stream"`
+	Injected  int32    `parquet:"injected_task,dict" about:"task that an injection schedule withholds and injects, 1 = most frequent; 0: no schedule"`
+	Gap       int32    `parquet:"injection_gap,dict" about:"steps from one injection to the next G"`
+	Burst     int32    `parquet:"injection_length,dict" about:"steps of an injection"`
+	Samples   int32    `parquet:"injection_samples,dict" about:"samples of an injection; 0: as many as the gap would have held"`
+	From      int32    `parquet:"injection_from,dict" about:"steps done when the schedule begins"`
+	Until     int32    `parquet:"injection_until,dict" about:"steps done when the schedule ends; 0: never"`
 	Diverged  *int32   `parquet:"diverged,optional" about:"step at which the run diverged (training loss not finite or 1000 times that of predicting the mean); null: never"`
 	Step      int32    `parquet:"step,delta" about:"steps done"`
 	TrainLoss *float32 `parquet:"train_loss,optional" about:"mean training loss since the step before: squared error averaged over batch and outputs"`
@@ -86,6 +92,10 @@ func Rows(run spec.Run, e train.Evaluation) []Row {
 		Net: run.Net.Kind, Width: int32(run.Net.Width),
 		Batch: int32(t.Batch), Steps: int32(t.Steps), Rate: t.Rate, Seed: int64(t.Seed), DataSeed: int64(t.DataSeed()),
 		Step: int32(e.Step), TrainLoss: number(e.TrainLoss),
+	}
+	if i := t.Injection; i.Task > 0 {
+		shared.Injected, shared.Gap, shared.Burst, shared.Samples = int32(i.Task), int32(i.Gap), int32(i.Steps()), int32(i.Samples)
+		shared.From, shared.Until = int32(i.From), int32(i.Until)
 	}
 	if e.Diverged >= 0 {
 		step := int32(e.Diverged)

@@ -55,6 +55,74 @@ type Train struct {
 	Seed        uint32  `yaml:"seed" json:"seed"`               // of the data and the initial values
 	Data        *uint32 `yaml:"data" json:"data,omitempty"`     // seed of the data alone; as seed where absent
 	Evaluations int     `yaml:"evaluations" json:"evaluations"` // about this many, at log-spaced steps, the last one included
+
+	Injection Injection `yaml:"injection" json:"injection,omitzero"` // none unless it names a task
+}
+
+// Injection is a schedule by which one task enters training. From step from until step until the task is withheld
+// from the draws, and the last length steps of every gap steps carry a stated number of its samples instead (Sec. 3,
+// Fig 4: the same number of samples as without a schedule, but in bulk). Outside those steps the draws are as ever.
+//
+//	{task: 16, gap: 384}                          withheld, then the samples of 384 steps at once
+//	{task: 16, gap: 384, length: 32}              the same in bursts of 32 steps
+//	{task: 16, gap: 100, samples: 10}             10 samples take the place of others every 100 steps
+//	{task: 16, gap: 1, samples: 256, until: 2000} a curriculum: first 2000 steps of the task alone (batch 256)
+//	{task: 16, gap: 1000, from: 9000}             as ever, then withheld, then back in bulk
+type Injection struct {
+	Task    int `yaml:"task" json:"task"`                // 1 = most frequent; 0: no schedule
+	Gap     int `yaml:"gap" json:"gap"`                  // G, steps
+	Length  int `yaml:"length" json:"length,omitzero"`   // steps of an injection; 0 counts as 1
+	Samples int `yaml:"samples" json:"samples,omitzero"` // of an injection; 0: G·B·pi_r, which matches the frequency
+	From    int `yaml:"from" json:"from,omitzero"`       // steps done when the schedule begins
+	Until   int `yaml:"until" json:"until,omitzero"`     // steps done when it ends; 0: never
+}
+
+// Steps returns the number of steps of an injection.
+func (i Injection) Steps() int { return max(1, i.Length) }
+
+// PerStep returns how many samples of the task a step of an injection carries on average.
+func (i Injection) PerStep(batch int, frequency float64) float64 {
+	samples := float64(i.Samples)
+	if i.Samples == 0 {
+		samples = float64(i.Gap) * float64(batch) * frequency
+	}
+	return samples / float64(i.Steps())
+}
+
+// validate returns a *KeyError for the first impossible setting of a schedule for a run.
+func (i Injection) validate(r Run) error {
+	if i == (Injection{}) {
+		return nil
+	}
+	key := func(name string, value any, want string) error {
+		return &KeyError{"train.injection." + name, value, want}
+	}
+	switch {
+	case i.Task < 1 || i.Task > r.Mixture.Tasks:
+		return key("task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", r.Mixture.Tasks))
+	case r.Mixture.Tasks < 2:
+		return key("task", i.Task, "a mixture of at least 2 tasks, so that others remain when it is withheld")
+	case i.Gap < 1:
+		return key("gap", i.Gap, "at least 1 step")
+	case i.Length < 0 || i.Length > i.Gap:
+		return key("length", i.Length, fmt.Sprintf("0 … gap (%d)", i.Gap))
+	case i.Samples < 0:
+		return key("samples", i.Samples, "at least 0 (0: gap·batch·frequency)")
+	case i.From < 0:
+		return key("from", i.From, "at least 0 steps")
+	case i.Until != 0 && i.Until <= i.From:
+		return key("until", i.Until, fmt.Sprintf("0 (never) or more than from (%d)", i.From))
+	}
+	frequency := r.Mixture.Frequencies()[i.Task-1]
+	if m := i.PerStep(r.Train.Batch, frequency); m > float64(r.Train.Batch) {
+		name, value := "gap", i.Gap
+		want := fmt.Sprintf("at most %d, or a longer injection", int(float64(i.Steps())/frequency))
+		if i.Samples > 0 {
+			name, value, want = "samples", i.Samples, fmt.Sprintf("at most batch·length = %d", r.Train.Batch*i.Steps())
+		}
+		return key(name, value, fmt.Sprintf("%s: a step would carry %.4g samples of task %d in a batch of %d", want, m, i.Task, r.Train.Batch))
+	}
+	return nil
 }
 
 // DataSeed returns the seed of the data stream.
@@ -147,7 +215,7 @@ func (r Run) Validate() error {
 			return &KeyError{c.key, c.value, c.want}
 		}
 	}
-	return nil
+	return t.Injection.validate(r)
 }
 
 // engine is part of every hash: it changes when the same spec would train to other numbers.
@@ -176,7 +244,7 @@ type Stack []Run
 func (s Stack) Hash() string { return hash(s) }
 
 // Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
-// in what a compiled program takes as input (frequencies, seeds, rates).
+// in what a compiled program takes as input (frequencies, seeds, rates, an injection's numbers).
 func (s Stack) Program() string {
 	var widths []string
 	for _, r := range s {
@@ -185,6 +253,9 @@ func (s Stack) Program() string {
 	shape := s[0]
 	shape.Net.Width, shape.Mixture.Frequency = 0, Frequency{}
 	shape.Train.Rate, shape.Train.Seed, shape.Train.Data, shape.Train.Steps, shape.Train.Evaluations = 0, 0, nil, 0, 0
+	if shape.Train.Injection != (Injection{}) {
+		shape.Train.Injection = Injection{Task: 1} // that there is one
+	}
 	return hash(struct {
 		Shape  Run
 		Widths string

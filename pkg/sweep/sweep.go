@@ -136,7 +136,7 @@ func trainStack(ctx context.Context, program *train.Program, stack spec.Stack, p
 	}
 	evaluator := train.NewEvaluator(m)
 	byRun := make([][]results.Row, len(stack))
-	steps := train.EvaluationSteps(stack[0].Train.Steps, stack[0].Train.Evaluations)
+	steps := train.Steps(stack[0].Train)
 	err = program.Train(ctx, stack, steps, func(s train.Snapshot) error {
 		for i, state := range s.Runs {
 			evaluation, err := evaluator.Evaluate(stack[i], s.Step, state)

@@ -16,7 +16,8 @@ const (
 	evaluationSamples
 )
 
-// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights.
+// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights, and
+// then the injection schedule of runs that have one.
 const (
 	stateStep       = iota // int32: steps done
 	stateEnd               // int32: step to stop at
@@ -52,8 +53,12 @@ func (p *Program) trainGraph(state []*Node) []*Node {
 func (p *Program) stepGraph(state []*Node) []*Node {
 	g := state[0].Graph()
 	random := mixture.NewRandom(state[stateSeed], state[stateStep], trainingSamples)
-	batch := mixture.Draw(p.mixture.Family, random, state[stateCumulative], state[stateForced], p.shared.Train.Batch)
 	n := len(p.weights)
+	cumulative, forced := state[stateCumulative], state[stateForced]
+	if p.scheduled {
+		cumulative, forced = mixture.Draws(state[stateStep], cumulative, state[stateWeights+3*n:])
+	}
+	batch := mixture.Draw(p.mixture.Family, random, cumulative, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute/dtypes"
@@ -36,6 +37,9 @@ type Program struct {
 	weights  []weight
 	runs     int
 	meanLoss float64 // of predicting the mean, the largest of all tasks
+	// scheduled says that the state ends in an injection schedule. Programs without one are what they would be if
+	// there were no schedules.
+	scheduled bool
 
 	train, evaluate *graph.Exec
 	// Compile is the time that building and compiling has taken so far; it happens at the first use.
@@ -58,7 +62,7 @@ type weight struct {
 
 // New returns the program of a stack on a backend.
 func New(b *backend.Backend, stack spec.Stack) (*Program, error) {
-	p := &Program{shared: stack[0], runs: len(stack)}
+	p := &Program{shared: stack[0], runs: len(stack), scheduled: stack[0].Train.Injection != spec.Injection{}}
 	var err error
 	if p.mixture, err = mixture.New(p.shared.Mixture); err != nil {
 		return nil, err
@@ -199,8 +203,8 @@ func free(state []*tensors.Tensor) {
 
 // initialState returns the state before the first step.
 func (p *Program) initialState(stack spec.Stack) ([]*tensors.Tensor, error) {
-	if len(stack) != p.runs || stack.Program() == "" {
-		return nil, fmt.Errorf("train: a stack of %d runs for a program of %d", len(stack), p.runs)
+	if len(stack) != p.runs || p.scheduled != (stack[0].Train.Injection != spec.Injection{}) {
+		return nil, fmt.Errorf("train: a stack of %d runs for a program of %d, or an injection schedule in one of them only", len(stack), p.runs)
 	}
 	mix, err := mixture.New(stack[0].Mixture)
 	if err != nil {
@@ -235,6 +239,15 @@ func (p *Program) initialState(stack spec.Stack) ([]*tensors.Tensor, error) {
 	for range 2 {
 		for _, w := range p.weights {
 			state = append(state, tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
+		}
+	}
+	if schedule := mixture.NewSchedule(stack[0].Train, mix.Frequency); schedule != nil {
+		for _, input := range schedule.Inputs() {
+			t, err := tensors.FromAnyValue(input)
+			if err != nil {
+				return nil, fmt.Errorf("train: injection schedule: %w", err)
+			}
+			state = append(state, t)
 		}
 	}
 	return state, nil
@@ -313,6 +326,31 @@ func (p *Program) snapshot(state []*tensors.Tensor, step, since int) (Snapshot, 
 		}
 	}
 	return s, nil
+}
+
+// cycles is how many gaps between injections are observed closely.
+const cycles = 8
+
+// Steps returns the steps at which a run is evaluated: EvaluationSteps, and with an injection schedule also the steps
+// just before, right after and, at growing distances, ever longer after some injections, log-spaced ones up to the
+// last but one, until just before the next.
+func Steps(t spec.Train) []int {
+	steps := EvaluationSteps(t.Steps, t.Evaluations)
+	if t.Injection == (spec.Injection{}) {
+		return steps
+	}
+	begin, end := mixture.NewSchedule(t, make([]float64, t.Injection.Task)).Injections(t.Steps)
+	if len(begin) < 2 {
+		return steps
+	}
+	for _, i := range EvaluationSteps(len(begin)-1, cycles)[1:] {
+		steps = append(steps, begin[i-1], begin[i])
+		for after := 0; end[i-1]+after < begin[i]; after = max(1, 2*after) {
+			steps = append(steps, end[i-1]+after)
+		}
+	}
+	slices.Sort(steps)
+	return slices.Compact(steps)
 }
 
 // EvaluationSteps returns about n+1 log-spaced steps: 0, 1, …, steps.

@@ -1,0 +1,61 @@
+package train
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"raretask/pkg/backend/backendtest"
+	"raretask/pkg/spec"
+)
+
+func injected(t *testing.T, i spec.Injection) spec.Stack {
+	return tiny(t, func(r *spec.Run) { r.Train.Injection = i }, 4)
+}
+
+func TestInjectionIsTheSameHoweverStepsAreDispatched(t *testing.T) {
+	b := backendtest.XLA(t)
+	stack := injected(t, spec.Injection{Task: 4, Gap: 7, From: 5})
+	once := last(trained(t, b, stack, 60)).Runs[0].Weights
+	often := last(trained(t, b, stack, 3, 11, 12, 13, 40, 60)).Runs[0].Weights
+	if !reflect.DeepEqual(once, often) {
+		t.Error("the weights depend on when training was observed")
+	}
+	if reflect.DeepEqual(once, last(trained(t, b, injected(t, spec.Injection{}), 60)).Runs[0].Weights) {
+		t.Error("an injection schedule changed nothing")
+	}
+}
+
+// Until its first injection a withheld task's decoder stays as it was; with an injection in every step it moves.
+func TestWithheldTaskTeachesNothing(t *testing.T) {
+	b := backendtest.XLA(t)
+	for _, c := range []struct {
+		injection spec.Injection
+		moves     bool
+	}{{spec.Injection{Task: 4, Gap: 100, Length: 100}, true}, {spec.Injection{Task: 4, Gap: 100, Samples: 1}, false}} {
+		stack := tiny(t, func(r *spec.Run) { r.Train.Injection, r.Train.Decay = c.injection, 0 }, 4)
+		all := trained(t, b, stack, 0, 60)
+		before, after := all[0].Runs[0].Weights[1], all[1].Runs[0].Weights[1]
+		first := len(before) / 4 * 3
+		if moved := !slices.Equal(before[first:], after[first:]); moved != c.moves {
+			t.Errorf("%+v: the decoder of task 4 moved is %v, want %v", c.injection, moved, c.moves)
+		}
+	}
+}
+
+func TestStepsAreDenseAroundInjections(t *testing.T) {
+	settings := injected(t, spec.Injection{Task: 4, Gap: 7})[0].Train
+	steps := Steps(settings)
+	for _, want := range []int{0, 6, 7, 8, 9, 11, 13, 100} {
+		if !slices.Contains(steps, want) {
+			t.Errorf("steps %v lack %d", steps, want)
+		}
+	}
+	if !slices.IsSorted(steps) || steps[len(steps)-1] != 100 {
+		t.Errorf("steps %v: want ascending ones up to 100", steps)
+	}
+	settings.Injection = spec.Injection{}
+	if !slices.Equal(Steps(settings), EvaluationSteps(settings.Steps, settings.Evaluations)) {
+		t.Error("without a schedule other steps are observed than before")
+	}
+}
