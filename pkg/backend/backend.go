@@ -30,28 +30,36 @@ var noticeOnce sync.Once
 // A backend that was asked for and cannot be opened is an error. With nothing asked for and no usable XLA plugin it is
 // the pure Go backend, and a notice on standard error, once per process, says what that costs. Open never downloads.
 func Open() (b *Backend, err error) {
-	asked := os.Getenv(compute.ConfigEnvVar)
+	engine, config, err := Asked()
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			b, err = nil, fmt.Errorf("backend: %s=%q panicked while opening: %v", compute.ConfigEnvVar, asked, cause)
+			b, err = nil, fmt.Errorf("panicked while opening: %v", cause)
+		}
+		if err != nil {
+			err = fmt.Errorf("backend: %s=%q: %w", compute.ConfigEnvVar, os.Getenv(compute.ConfigEnvVar), err)
 		}
 	}()
-	engine, config, _ := strings.Cut(asked, ":")
-	switch engine {
-	case "go":
+	if engine == "go" {
 		return openGo(config)
-	case "xla":
-		if b, err = openXLA(config); err != nil {
-			err = fmt.Errorf("backend: %s=%q: %w", compute.ConfigEnvVar, asked, err)
-		}
-		return b, err
-	case "":
-		if b, err = openXLA(""); err == nil {
-			return b, nil
-		}
+	}
+	b, err = openXLA(config)
+	if err != nil && engine == "" {
 		return openFallback(err)
 	}
-	return nil, fmt.Errorf("backend: %s=%q: want xla:cpu, xla:cuda, xla:tpu, xla:/path/to/plugin.so or go", compute.ConfigEnvVar, asked)
+	return b, err
+}
+
+// Asked returns what GOMLX_BACKEND asks for: the engine (xla, go or, when nothing is asked for, neither) and its configuration.
+func Asked() (engine, config string, err error) {
+	asked := os.Getenv(compute.ConfigEnvVar)
+	engine, config, _ = strings.Cut(asked, ":")
+	if engine != "" && engine != "xla" && engine != "go" {
+		err = fmt.Errorf("backend: %s=%q: want xla:cpu, xla:cuda, xla:tpu, xla:/path/to/plugin.so or go", compute.ConfigEnvVar, asked)
+	}
+	return engine, config, err
 }
 
 func openFallback(cause error) (*Backend, error) {
@@ -67,7 +75,7 @@ func openFallback(cause error) (*Backend, error) {
 func openGo(config string) (*Backend, error) {
 	engine, err := gobackend.New(config)
 	if err != nil {
-		return nil, fmt.Errorf("backend: %s=%q: %w", compute.ConfigEnvVar, "go:"+config, err)
+		return nil, err
 	}
 	version := "compute " + moduleVersion("github.com/gomlx/compute")
 	if config != "" {

@@ -56,7 +56,7 @@ func installWheel(ctx context.Context, dir, python string) error {
 	if err := os.WriteFile(pins, []byte(wheel+" --hash=sha256:"+wheelSHA256+"\n"), 0o644); err != nil {
 		return err
 	}
-	pip := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+	pip := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries=2",
 		"--no-deps", "--only-binary=:all:", "--require-hashes", "-r", pins, "-d", tmp)
 	if output, err := pip.CombinedOutput(); err != nil {
 		return fmt.Errorf("backend: pip could not download %s (%w):\n%s\ncheck the network, or name a mirror by PIP_INDEX_URL, and run `%s` again",

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute"
 
@@ -23,14 +24,14 @@ type Part struct {
 	Remedy  string `json:"remedy"` // what is wrong and what to do; empty when all is well
 }
 
-// Doctor looks at every part and lets the backend compute. A missing compiler or plugin alone doesn't keep notebooks from running:
-// unless XLA was asked for, the pure Go backend stands in.
+// Doctor looks at every part and lets the backend compute. A missing optional part doesn't keep notebooks from running, unless XLA
+// was asked for: then the backend fails.
 func (l *Lab) Doctor() Diagnosis {
 	d := Diagnosis{OK: true}
 	for _, part := range l.parts() {
 		err := part.check()
 		d.add(part.name, part.version(), err)
-		d.OK = d.OK && (err == nil || part.name == compilerPart || part.name == pluginPart)
+		d.OK = d.OK && (err == nil || slices.Contains(optional, part.name))
 	}
 	identity, err := tryBackend()
 	d.Backend = identity

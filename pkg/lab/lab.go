@@ -62,11 +62,6 @@ func (p Progress) tell(e Event) {
 	}
 }
 
-// note reports something that took no time.
-func (p Progress) note(format string, args ...any) {
-	p.tell(Event{Text: fmt.Sprintf(format, args...), Done: true})
-}
-
 // environment is what every Python process of the lab runs in: nothing of the user's Python or Jupyter set-up gets in, and
 // nothing is written to the user's home.
 func (l *Lab) environment() []string {

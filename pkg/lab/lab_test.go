@@ -115,6 +115,32 @@ func TestChangedPinIsMissingAlone(t *testing.T) {
 	}
 }
 
+func TestSetupWaitsForAnother(t *testing.T) {
+	l := &Lab{state: t.TempDir()}
+	unlock, err := l.lock(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	unlockToo, err := l.lock(t.Context(), func(e Event) {
+		told = append(told, e.Text)
+		unlock() // once it has said that it waits
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlockToo()
+	if len(told) != 2 || !strings.Contains(told[0], "waiting for another set-up") {
+		t.Errorf("told %q", told)
+	}
+}
+
+func TestSetupRefusesUnknownBackend(t *testing.T) {
+	l := pretended(t)
+	t.Setenv("GOMLX_BACKEND", "torch")
+	wantError(t, l.Setup(t.Context(), nil), `GOMLX_BACKEND="torch"`, "want xla:cpu")
+}
+
 func TestMovedCheckoutNeedsItsKernelAgain(t *testing.T) {
 	l := pretended(t)
 	moved := filepath.Join(t.TempDir(), "moved")

@@ -1,8 +1,8 @@
 package lab
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,15 +44,20 @@ func (l *Lab) parts() []part {
 // Gopls is the part that helps a person who types and nobody else; it takes the longest to build.
 const Gopls = "gopls"
 
-// Optional parts: without them the pure Go backend still works.
 const (
 	compilerPart = "C compiler"
 	pluginPart   = "plugin"
 )
 
+// optional parts: without a compiler or plugin the pure Go backend stands in, and without gopls nobody's typing is completed.
+var optional = []string{compilerPart, pluginPart, Gopls}
+
 // Setup installs what is missing or was made from other pins, and leaves the rest alone, also the parts named in without. Another
 // set-up of the same checkout is waited for. Only when XLA was asked for by GOMLX_BACKEND is it an error that its plugin cannot be had.
 func (l *Lab) Setup(ctx context.Context, progress Progress, without ...string) error {
+	if _, _, err := backend.Asked(); err != nil {
+		return err
+	}
 	if len(l.missing(without)) == 0 {
 		return nil
 	}
@@ -82,7 +87,9 @@ func (l *Lab) install(ctx context.Context, part part, event Event, progress Prog
 	begin := time.Now()
 	err := part.install(ctx)
 	event.Done, event.Seconds = true, time.Since(begin).Seconds()
-	if err != nil && part.name == pluginPart && !xlaAskedFor() && ctx.Err() == nil {
+	engine, _, _ := backend.Asked()
+	if err != nil && part.name == pluginPart && engine == "" && ctx.Err() == nil {
+		event.Step, event.Total = 0, 0
 		event.Text = fmt.Sprintf("no XLA plugin: %v\nThe pure Go backend will be used; it is 6-8x slower on our models.", err)
 		err = nil
 	}
@@ -107,11 +114,9 @@ func (l *Lab) lock(ctx context.Context, progress Progress) (unlock func(), err e
 	lock := flock.New(filepath.Join(l.state, "lock"))
 	locked, err := lock.TryLock()
 	if err == nil && !locked {
-		waiting := Event{Text: "waiting for another set-up of this checkout"}
-		progress.tell(waiting)
+		progress.tell(Event{Text: "waiting for another set-up of this checkout"})
 		_, err = lock.TryLockContext(ctx, 200*time.Millisecond)
-		waiting.Done = true
-		progress.tell(waiting)
+		progress.tell(Event{Text: "the other set-up has ended", Done: true})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lab: cannot lock %s: %w", lock.Path(), err)
@@ -121,23 +126,21 @@ func (l *Lab) lock(ctx context.Context, progress Progress) (unlock func(), err e
 
 // kind is the plugin that GOMLX_BACKEND needs: cpu unless it names another; none for the Go backend or a plugin's path.
 func kind() string {
-	engine, config, _ := strings.Cut(os.Getenv("GOMLX_BACKEND"), ":")
+	engine, config, _ := backend.Asked()
 	name, _, _ := strings.Cut(config, ",")
-	switch {
-	case engine == "go" || filepath.IsAbs(name):
+	if engine == "go" || filepath.IsAbs(name) {
 		return ""
-	case name == "":
-		return "cpu"
 	}
-	return name
+	return cmp.Or(name, "cpu")
 }
-
-func xlaAskedFor() bool { return strings.HasPrefix(os.Getenv("GOMLX_BACKEND"), "xla") }
 
 // checkPlugin accepts a plugin that was installed elsewhere, by an image or a cluster's admin, as it is.
 func (l *Lab) checkPlugin() error {
 	if kind() == "" {
 		return nil
+	}
+	if err := checkCompiler(); err != nil { // without one go builds programs that cannot load a plugin
+		return err
 	}
 	plugin, found := backend.Find(kind())
 	if !found {
@@ -154,7 +157,7 @@ func (l *Lab) checkPlugin() error {
 
 func (l *Lab) installPlugin(ctx context.Context) error {
 	if err := checkCompiler(); err != nil {
-		return errors.Join(errors.New("XLA needs a C compiler"), err)
+		return fmt.Errorf("XLA needs a C compiler: %w", err)
 	}
 	if err := backend.Install(ctx, kind(), l.python()); err != nil {
 		return err
