@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gomlx/compute/dtypes"
@@ -42,8 +43,10 @@ type Program struct {
 	scheduled bool
 
 	train, evaluate *graph.Exec
-	// Compile is the time that building and compiling has taken so far; it happens at the first use.
-	Compile time.Duration
+
+	// Compile is the time that building and compiling took; it happens at the first use.
+	Compile   time.Duration
+	compiling sync.Mutex
 }
 
 // group is runs of one width, whose weights are stacked.
@@ -117,52 +120,114 @@ type RunState struct {
 	Diverged int         // step at which the training loss was no longer finite, or far above that of the mean; -1: never
 }
 
-// Train trains the runs of a stack, which must be of this program, and calls observe with a snapshot at each of the
-// steps (ascending; 0 is before the first), of which the last one ends the training. progress, if not nil, is called
-// several times a second with the steps done. Train stops with the context's error when ctx ends.
-//
-// The numbers are a function of the stack and the backend alone, however steps are spread over dispatches.
+// Training is what a training does beside taking steps. Only Steps and Observe must be given.
+type Training struct {
+	Steps    []int                // when to observe, ascending; 0 is before the first step; the last one ends the training
+	Observe  func(Snapshot) error // called at each of Steps
+	Progress func(step int)       // called several times a second with the steps done
+	From     *State               // what to go on from; nil: the start
+	Save     func(State) error    // called about every Every, and when the context ends
+	Every    time.Duration
+}
+
+// Train trains the runs of a stack, which must be of this program, from the start, and calls observe and progress as
+// Training says.
 func (p *Program) Train(ctx context.Context, stack spec.Stack, steps []int, observe func(Snapshot) error, progress func(step int)) error {
-	state, err := p.initialState(stack)
+	return p.Run(ctx, stack, Training{Steps: steps, Observe: observe, Progress: progress})
+}
+
+// Run trains the runs of a stack, which must be of this program. It stops with the context's error when ctx ends. One
+// program may run several stacks at once.
+//
+// The numbers are a function of the stack and the backend alone, however steps are spread over dispatches, and also
+// where a training goes on from a saved state.
+func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
+	state, err := p.restore(stack, t.From)
 	if err != nil {
 		return err
 	}
 	defer func() { free(state) }()
+	if err := p.compile(state); err != nil {
+		return err
+	}
+	done, last, saved := 0, 0, time.Now()
+	steps := t.Steps
+	if t.From != nil {
+		done, last = t.From.Step, t.From.Observed
+		steps = slices.DeleteFunc(slices.Clone(steps), func(s int) bool { return s <= done })
+	}
 	chunk := 1 // steps in a dispatch; grown until a dispatch takes about a quarter of a second
-	for done, last := 0, 0; ; {
+	for len(steps) > 0 {
 		if steps[0] == done {
-			snapshot, err := p.snapshot(state, done, done-last)
-			if err != nil {
-				return err
-			}
-			if err := observe(snapshot); err != nil {
+			if err := p.observe(state, done, last, t.Observe); err != nil {
 				return err
 			}
 			last = done
 			state = replace(state, stateLossSum, tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)))
-			if steps = steps[1:]; len(steps) == 0 {
-				return nil
-			}
+			steps = steps[1:]
+			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		stopped := ctx.Err()
+		if t.Save != nil && (stopped != nil || time.Since(saved) > t.Every) {
+			s, err := p.save(state, done, last)
+			if err == nil {
+				err = t.Save(s)
+			}
+			if err != nil {
+				return err
+			}
+			saved = time.Now()
+		}
+		if stopped != nil {
+			return stopped
 		}
 		end := min(steps[0], done+chunk)
 		start := time.Now()
 		if state, err = p.advance(state, done, end); err != nil {
 			return fmt.Errorf("train: step %d: %w", done, err)
 		}
-		if took := time.Since(start); done == 0 && p.Compile == 0 {
-			p.Compile = took // of which the one step is a small part
-		} else if took < 250*time.Millisecond && end == done+chunk {
+		if took := time.Since(start); took < 250*time.Millisecond && end == done+chunk {
 			chunk *= 2
 		} else if took > 500*time.Millisecond {
 			chunk = max(1, chunk/2)
 		}
-		if done = end; progress != nil {
-			progress(done)
+		if done = end; t.Progress != nil {
+			t.Progress(done)
 		}
 	}
+	return nil
+}
+
+// observe hands on a snapshot of the state after step steps, of which those since last have not been observed.
+func (p *Program) observe(state []*tensors.Tensor, step, last int, observe func(Snapshot) error) error {
+	snapshot, err := p.snapshot(state, step, step-last)
+	if err != nil {
+		return err
+	}
+	return observe(snapshot)
+}
+
+// compile builds and compiles what is not compiled yet.
+func (p *Program) compile(state []*tensors.Tensor) error {
+	p.compiling.Lock()
+	defer p.compiling.Unlock()
+	if p.Compile > 0 {
+		return nil
+	}
+	start := time.Now()
+	var all []shapes.Shape
+	for _, s := range state {
+		all = append(all, s.Shape())
+	}
+	if _, err := p.train.Compile(all...); err != nil {
+		return fmt.Errorf("train: cannot compile the program: %w", err)
+	}
+	evaluated := append([]shapes.Shape{all[stateSeed], all[stateStep]}, all[stateWeights:stateWeights+len(p.weights)]...)
+	if _, err := p.evaluate.Compile(evaluated...); err != nil {
+		return fmt.Errorf("train: cannot compile the evaluation: %w", err)
+	}
+	p.Compile = time.Since(start)
+	return nil
 }
 
 // advance runs steps from done to end and returns the new state; the old one is freed.

@@ -1,0 +1,79 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"raretask/pkg/checkpoint"
+	"raretask/pkg/spec"
+)
+
+// State is what a training goes on from to the same bytes.
+type State struct {
+	Step     int                // steps done; Training.Steps up to here have been observed
+	Observed int                // step of the last snapshot
+	Arrays   []checkpoint.Array // of the program's state, in its order
+}
+
+// safetensorsType is the name that safetensors files give the types of a program's state.
+var safetensorsType = map[dtypes.DType]string{dtypes.Float32: "F32", dtypes.Int32: "I32", dtypes.Uint32: "U32"}
+
+// stateNames returns the name of each of the n arrays of the state.
+func (p *Program) stateNames(n int) []string {
+	names := []string{
+		stateStep: "step", stateEnd: "end", stateSeed: "seed", stateCumulative: "cumulative", stateForced: "forced",
+		stateRate: "rate", stateLossSum: "loss_sum", stateDiverged: "diverged",
+	}
+	for _, prefix := range []string{"", "first_moment.", "second_moment."} {
+		for i, g := range p.groups {
+			for _, w := range g.weights {
+				names = append(names, fmt.Sprintf("%sgroup%d.%s", prefix, i, w.Name))
+			}
+		}
+	}
+	for i := 0; len(names) < n; i++ { // inputs of an injection schedule
+		names = append(names, fmt.Sprintf("schedule%d", i))
+	}
+	return names
+}
+
+// save copies the state after step steps.
+func (p *Program) save(state []*tensors.Tensor, step, observed int) (State, error) {
+	s := State{Step: step, Observed: observed}
+	for i, name := range p.stateNames(len(state)) {
+		a := checkpoint.Array{Name: name, DType: safetensorsType[state[i].DType()], Dims: state[i].Shape().Dimensions}
+		if err := state[i].ConstBytes(func(data []byte) { a.Data = slices.Clone(data) }); err != nil {
+			return s, fmt.Errorf("train: state %s: %w", name, err)
+		}
+		s.Arrays = append(s.Arrays, a)
+	}
+	return s, nil
+}
+
+// restore returns the state to go on from: the one saved, or the one before the first step where there is none.
+func (p *Program) restore(stack spec.Stack, from *State) ([]*tensors.Tensor, error) {
+	state, err := p.initialState(stack)
+	if err != nil || from == nil {
+		return state, err
+	}
+	names := p.stateNames(len(state))
+	if len(from.Arrays) != len(names) {
+		err = fmt.Errorf("train: a saved state of %d arrays: want %d", len(from.Arrays), len(names))
+	}
+	for i := 0; err == nil && i < len(names); i++ {
+		a, t := from.Arrays[i], state[i]
+		if a.Name != names[i] || a.DType != safetensorsType[t.DType()] || !slices.Equal(a.Dims, t.Shape().Dimensions) {
+			err = fmt.Errorf("train: saved state %s (%s %v): want %s (%s %v)", a.Name, a.DType, a.Dims, names[i], safetensorsType[t.DType()], t.Shape().Dimensions)
+			break
+		}
+		err = t.MutableBytes(func(data []byte) { copy(data, a.Data) })
+	}
+	if err != nil {
+		free(state)
+		return nil, err
+	}
+	return state, nil
+}
