@@ -12,8 +12,8 @@ import (
 //	panel,layer,kind,x,y,low,high,value,<fields of all layers in order of appearance>
 //
 // panel is the panel's title (its number where it has none), layer the layer's name. On an axis of categories x and y are
-// their names. A missing number is an empty field. It returns an error when the figure can't be drawn, naming panel and
-// layer.
+// their names. Numbers have seven digits; a missing one is an empty field. It returns an error when the figure can't be
+// drawn, naming panel and layer.
 func (f Figure) CSV() ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -60,7 +60,17 @@ func cell(values []float64, row int) string {
 	if row >= len(values) || !finite(values[row]) {
 		return ""
 	}
-	return strconv.FormatFloat(values[row], 'g', -1, 64)
+	return strconv.FormatFloat(plotted(values[row]), 'g', -1, 64)
+}
+
+// plotted is a number as table and chart hold it: seven digits, what single precision measures and more than a picture
+// shows, at half the size in a notebook.
+func plotted(v float64) float64 {
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 7, 64), 64)
+	if err != nil {
+		return v // out of range: not a number that a chart holds
+	}
+	return rounded
 }
 
 func (a Axis) cell(values []float64, row int) string {

@@ -19,6 +19,9 @@ const learned = .5
 // heldTolerance is by how much a signal may fall short of its first m eigenvalues' share for them to count as held.
 const heldTolerance = .05
 
+// tieColor is the palette's colour of ranges that theory leaves open.
+const tieColor = 4
+
 // final returns the rows of the last step of each run, or an error when there are none.
 func final(rows []results.Row) ([]results.Row, error) {
 	var last []results.Row
@@ -150,26 +153,33 @@ func agreement(title string, rows []results.Row) (Panel, error) {
 	}
 	panel := Panel{Title: title, X: Axis{Label: "predicted loss / loss of the mean"}, Y: Axis{Label: "observed"},
 		Layers: []Layer{{Kind: Line, Name: "observed = predicted", Color: Black, Dashed: true, X: []float64{0, 1}, Y: []float64{0, 1}}}}
+	ties := Layer{Kind: Line, Name: "tie: predicted range", Color: tieColor}
 	widths, byWidth := groups(rows, width)
 	for i, w := range widths {
 		low, high := m.TaskLoss(int(w))
 		layer := Layer{Kind: Points, Name: fmt.Sprintf("N = %d", w), Color: Ordered(i, len(widths))}
-		var tasks, seeds, ranges []float64
+		var tasks, seeds []float64
 		for _, r := range byWidth[w] {
 			k := int(r.Task - 1)
-			layer.X = append(layer.X, (low[k]+high[k])/2/m.TaskTrace(k))
-			layer.Y = append(layer.Y, loss(r))
+			least, most := low[k]/m.TaskTrace(k), high[k]/m.TaskTrace(k)
+			if least < most {
+				ties.X, ties.Y = append(ties.X, least, most, math.NaN()), append(ties.Y, loss(r), loss(r), math.NaN())
+				continue
+			}
+			layer.X, layer.Y = append(layer.X, least), append(layer.Y, loss(r))
 			tasks, seeds = append(tasks, float64(r.Task)), append(seeds, float64(r.Seed))
-			ranges = append(ranges, (high[k]-low[k])/m.TaskTrace(k))
 		}
-		layer.Fields = []Field{{"task", tasks}, {"seed", seeds}, {"width of the tie", ranges}}
+		layer.Fields = []Field{{"task", tasks}, {"seed", seeds}}
 		panel.Layers = append(panel.Layers, layer)
+	}
+	if len(ties.X) > 0 {
+		panel.Layers = slices.Insert(panel.Layers, 1, ties)
 	}
 	return panel, nil
 }
 
-// Fig2b draws observed against predicted losses of every task, width and seed. Where utilities tie, any way of splitting
-// them is optimal, and the prediction is the middle.
+// Fig2b draws observed against predicted losses of every task, width and seed. Where utilities tie exactly, any way of
+// sharing the neuron is optimal, and the prediction is a range: the loss observed is drawn as a line across it.
 func Fig2b(rows []results.Row) (Figure, error) {
 	rows, err := final(rows)
 	if err != nil {
@@ -178,7 +188,7 @@ func Fig2b(rows []results.Row) (Figure, error) {
 	panel, err := agreement("", rows)
 	return Figure{
 		Name: "fig2b", Title: "Observed and predicted losses",
-		Caption: "Each point is one task of one run; predictions are those of the best encoder of that width.",
+		Caption: "Each point is one task of one run; predictions are those of the best encoder of that width. Far above the diagonal: features of nearly equal utility that training has not yet put in order.",
 		Panels:  []Panel{panel},
 	}, err
 }

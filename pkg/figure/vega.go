@@ -83,7 +83,7 @@ func (p vegaPanel) rows(l Layer) []any {
 		row := object{"row": float64(i), "series": l.Name}
 		put := func(key string, values []float64) {
 			if i < len(values) && finite(values[i]) {
-				row[key] = values[i]
+				row[key] = plotted(values[i])
 			}
 		}
 		put("x", l.X)
@@ -92,10 +92,10 @@ func (p vegaPanel) rows(l Layer) []any {
 		put("high", l.High)
 		put("value", l.Value)
 		if len(l.Low) > 0 && finite(l.Low[i]) && finite(l.High[i]) {
-			row["from"], row["to"] = p.y.floor(l.Low[i]), p.y.floor(l.High[i])
+			row["from"], row["to"] = plotted(p.y.floor(l.Low[i])), plotted(p.y.floor(l.High[i]))
 		}
 		if l.Kind == Heat {
-			row["x0"], row["x1"], row["y0"], row["y1"] = xs[i][0], xs[i][1], ys[i][0], ys[i][1]
+			row["x0"], row["x1"], row["y0"], row["y1"] = plotted(xs[i][0]), plotted(xs[i][1]), plotted(ys[i][0]), plotted(ys[i][1])
 			if !finite(l.Value[i]) {
 				row["series"] = missingName
 			}
