@@ -36,7 +36,11 @@ func (l *Lab) Doctor() Diagnosis {
 	identity, err := tryBackend()
 	d.Backend = identity
 	d.OK = d.OK && err == nil
-	d.add("backend", identity.String(), err)
+	version := ""
+	if identity.Name != "" {
+		version = identity.String()
+	}
+	d.add("backend", version, err)
 	return d
 }
 

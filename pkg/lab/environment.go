@@ -95,6 +95,8 @@ func (l *Lab) installEnvironment(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	link := filepath.Join(l.state, "python")
+	replaced, _ := os.Readlink(link) // kept, because a notebook may be open in it
 	old, _ := filepath.Glob(filepath.Join(l.state, "python-*"))
 	dir, err := os.MkdirTemp(l.state, "python-"+pin+"-")
 	if err != nil {
@@ -103,7 +105,6 @@ func (l *Lab) installEnvironment(ctx context.Context) error {
 	if err := l.fillEnvironment(ctx, base, dir); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	link := filepath.Join(l.state, "python")
 	if err := os.Symlink(filepath.Base(dir), link+".new"); err != nil && !os.IsExist(err) {
 		return err
 	}
@@ -111,7 +112,9 @@ func (l *Lab) installEnvironment(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range old {
-		os.RemoveAll(dir)
+		if filepath.Base(dir) != replaced {
+			os.RemoveAll(dir)
+		}
 	}
 	return l.writeStamp("python environment", pin)
 }

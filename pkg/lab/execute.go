@@ -94,7 +94,7 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return run.drawn, err
+	return run.figuresDrawn(), err
 }
 
 func flag(on bool) string {
@@ -219,6 +219,18 @@ func (e *execution) describe(path string, c cell) string {
 	return text + " " + c.heading
 }
 
+// figuresDrawn lists what was drawn, with the time of all cells tagged with a figure, not only of the one that drew it.
+func (e *execution) figuresDrawn() []Figure {
+	for i := range e.drawn {
+		for tag, spent := range e.seconds {
+			if draws(tag, e.drawn[i].Name) {
+				e.drawn[i].Seconds = max(e.drawn[i].Seconds, spent)
+			}
+		}
+	}
+	return e.drawn
+}
+
 // collect moves the files that a cell drew into the figures' folder and notes whose they are.
 func (e *execution) collect(c cell, seconds float64) error {
 	files, err := os.ReadDir(e.staging)
@@ -240,11 +252,6 @@ func (e *execution) collect(c cell, seconds float64) error {
 			figure.Files = append(figure.Files, path)
 		}
 		figure.Seconds = seconds
-		for tag, spent := range e.seconds {
-			if draws(tag, name) && spent > seconds {
-				figure.Seconds = spent
-			}
-		}
 	}
 	return nil
 }

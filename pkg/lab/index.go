@@ -19,9 +19,11 @@ var indexPage = template.Must(template.New("index").Parse(indexHTML))
 // card is a figure as the page shows it.
 type card struct {
 	Figure
-	Image string   // what the page shows: SVG, or else PNG
-	Links []string // its files
+	Image string // what the page shows: SVG, or else PNG
+	Links []link // its files
 }
+
+type link struct{ Path, Text string }
 
 // WriteIndex writes the page that shows a job's figures, beside those that earlier jobs left in the same folder, and returns its path.
 func WriteIndex(job Job, drawn []Figure) (string, error) {
@@ -98,7 +100,8 @@ func newCard(figure Figure) card {
 		}
 	}
 	for _, file := range figure.Files {
-		c.Links = append(c.Links, filepath.ToSlash(file))
+		_, extension, _ := strings.Cut(filepath.Base(file), ".")
+		c.Links = append(c.Links, link{filepath.ToSlash(file), strings.ToUpper(extension)})
 	}
 	return c
 }

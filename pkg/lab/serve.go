@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +15,7 @@ import (
 
 // Serve runs JupyterLab on the checkout's notebooks until ctx ends, at a loopback address and behind a token; ready gets its
 // address. When the port is taken the next free one is used. The lab must have been set up.
-func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(url string)) error {
+func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(address string)) error {
 	args := []string{"-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=" + strconv.Itoa(port),
 		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
 		"--LabApp.extension_manager=readonly"} // the other one asks the network
@@ -44,20 +46,29 @@ func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(url 
 			}
 			return fmt.Errorf("lab: JupyterLab stopped: %w", errors.Join(err, errors.New("see its messages above")))
 		case <-poll.C:
-			if url := address(info); url != "" {
+			if at := address(info); at != "" {
 				poll.Stop()
-				ready(url)
+				ready(at)
 			}
 		}
 	}
 }
 
-// address reads what a server tells about itself once it listens.
+// address reads what a server tells about itself, and checks that it listens: it tells a little before it does.
 func address(info string) string {
 	content, err := os.ReadFile(info)
 	var server struct{ URL, Token string }
 	if err != nil || json.Unmarshal(content, &server) != nil {
 		return ""
 	}
+	at, err := url.Parse(server.URL)
+	if err != nil {
+		return ""
+	}
+	conn, err := net.Dial("tcp", at.Host)
+	if err != nil {
+		return ""
+	}
+	conn.Close()
 	return server.URL + "lab?token=" + server.Token
 }

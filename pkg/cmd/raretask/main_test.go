@@ -112,7 +112,7 @@ func TestDoctorNamesWhatIsMissing(t *testing.T) {
 	}
 	for name, remedy := range map[string]string{
 		"C compiler": "apt install gcc", "python environment": "raretask setup", "gonb": "raretask setup", "gopls": "raretask setup",
-		"goimports": "raretask setup", "kernel": "raretask setup", "plugin": "raretask setup", "backend": "raretask setup",
+		"goimports": "raretask setup", "kernel": "raretask setup", "plugin": "no C compiler", "backend": "raretask setup",
 	} {
 		i := slices.IndexFunc(d.Parts, func(p lab.Part) bool { return p.Name == name })
 		if i < 0 || d.Parts[i].OK || !strings.Contains(d.Parts[i].Remedy, remedy) {
