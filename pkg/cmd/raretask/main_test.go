@@ -193,6 +193,10 @@ func TestLabServesUntilInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // a failed test leaves no server behind
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
 	var server struct{ URL string }
 	if err := json.NewDecoder(stdout).Decode(&server); err != nil {
 		t.Fatalf("no address: %v", err)
