@@ -101,6 +101,26 @@ func Read(path string) (arrays []Array, metadata map[string]string, err error) {
 	return arrays, metadata, nil
 }
 
+// ReadMetadata reads only the texts of a safetensors file.
+func ReadMetadata(path string) (map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	defer f.Close()
+	var length uint64
+	var header struct {
+		Metadata map[string]string `json:"__metadata__"`
+	}
+	if err = binary.Read(f, binary.LittleEndian, &length); err == nil {
+		err = json.NewDecoder(io.LimitReader(f, int64(min(length, largestHeader)))).Decode(&header)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %s is no whole safetensors file: %w", path, err)
+	}
+	return header.Metadata, nil
+}
+
 func decode(data []byte) (arrays []Array, metadata map[string]string, err error) {
 	if len(data) < 8 {
 		return nil, nil, fmt.Errorf("%d bytes: want at least 8", len(data))

@@ -66,6 +66,16 @@ func Columns() map[string]string {
 	return docs
 }
 
+// ColumnNames returns the columns in the order of Row's fields.
+func ColumnNames() []string {
+	var names []string
+	for field := range reflect.TypeFor[Row]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("parquet"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
 // number returns v for a nullable column; NaN is null.
 func number(v float64) *float32 {
 	if math.IsNaN(v) {

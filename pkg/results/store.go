@@ -1,6 +1,7 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,6 +79,23 @@ func (s *Store) Find(stack spec.Stack, id backend.Identity) (string, error) {
 	if s.Published != "" {
 		paths = append(paths, publishedPath(s.Published, stack))
 	}
+	return find(stack, paths)
+}
+
+// FindAnywhere is Find where results of whatever backend count.
+func (s *Store) FindAnywhere(stack spec.Stack) (string, error) {
+	paths, err := filepath.Glob(filepath.Join(s.Dir, stack.Hash()+"-*.parquet"))
+	if err != nil {
+		return "", err
+	}
+	if s.Published != "" {
+		paths = append(paths, publishedPath(s.Published, stack))
+	}
+	return find(stack, paths)
+}
+
+// find returns the first of the paths that holds a stack's results.
+func find(stack spec.Stack, paths []string) (string, error) {
 	var damaged error
 	for _, path := range paths {
 		file, closer, err := open(path)
@@ -143,6 +161,14 @@ func Read(path string) ([]Row, error) {
 	return rows, nil
 }
 
+// Unfinished returns the path, without an ending, of what is kept of a stack on a backend while it trains.
+func (s *Store) Unfinished(stack spec.Stack, id backend.Identity) string {
+	return s.Lock(stack) + "-" + id.Key()
+}
+
+// Lock returns the path of a stack's lock. All backends share it.
+func (s *Store) Lock(stack spec.Stack) string { return filepath.Join(s.Dir, "unfinished", stack.Hash()) }
+
 // Write stores the rows of a stack and returns their file, which appears whole or not at all.
 func (s *Store) Write(stack spec.Stack, id backend.Identity, rows []Row) (string, error) {
 	settings, err := json.Marshal(stack)
@@ -158,26 +184,49 @@ func (s *Store) Write(stack spec.Stack, id backend.Identity, rows []Row) (string
 		return "", err
 	}
 	path := s.Path(stack, id)
-	return path, WriteFile(path, func(f *os.File) error {
-		return parquet.Write(f, rows,
-			parquet.Compression(&zstd.Codec{Level: zstd.SpeedBetterCompression}),
-			parquet.CreatedBy("raretask", "1", ""),
+	return path, writeFile(path, s.Unfinished(stack, id), func(f *os.File) error {
+		return parquet.Write(f, rows, append(options(),
 			parquet.KeyValueMetadata("stack", stack.Hash()),
 			parquet.KeyValueMetadata("spec", string(settings)),
 			parquet.KeyValueMetadata("backend", string(identity)),
-			parquet.KeyValueMetadata("versions", string(versions)),
-			parquet.KeyValueMetadata("columns", columnsJSON()))
+			parquet.KeyValueMetadata("versions", string(versions)))...)
 	})
 }
 
-// WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains.
-func WriteFile(path string, write func(*os.File) error) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
+// options are those of every Parquet file of rows.
+func options() []parquet.WriterOption {
+	return []parquet.WriterOption{
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedBetterCompression}),
+		parquet.CreatedBy("raretask", "1", ""),
+		parquet.KeyValueMetadata("columns", columnsJSON()),
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+}
+
+// NewWriter returns a writer of rows as Parquet; Close ends the file.
+func NewWriter(w io.Writer) *parquet.GenericWriter[Row] {
+	return parquet.NewGenericWriter[Row](w, options()...)
+}
+
+// Decode returns the rows of a Parquet file in memory.
+func Decode(file []byte) ([]Row, error) {
+	return parquet.Read[Row](bytes.NewReader(file), int64(len(file)))
+}
+
+// WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains.
+func WriteFile(path string, write func(*os.File) error) error {
+	return writeFile(path, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)), write)
+}
+
+// writeFile is WriteFile with a temporary name that begins with prefix.
+func writeFile(path, prefix string, write func(*os.File) error) (err error) {
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(prefix)} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return Unwritable(err)
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(prefix), filepath.Base(prefix)+".*.new")
 	if err != nil {
-		return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
+		return Unwritable(err)
 	}
 	defer func() {
 		if err != nil {
@@ -199,6 +248,11 @@ func WriteFile(path string, write func(*os.File) error) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// Unwritable says what to do about a folder of results that can't be written to.
+func Unwritable(err error) error {
+	return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
 }
 
 // moduleVersions returns the versions of what computes.

@@ -49,7 +49,7 @@ func TestWriteFindRead(t *testing.T) {
 	if _, err := store.Find(stack, other); !errors.Is(err, ErrMissing) {
 		t.Errorf("results of another backend were taken: %v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(store.Dir, ".new-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(store.Dir, "unfinished", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

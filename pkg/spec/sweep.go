@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -36,6 +38,9 @@ func Vary[T any](key string, values ...T) Axis {
 	return axis
 }
 
+// DefaultMemory is a Sweep's memory where the spec doesn't say: no preset needs as much for a stack.
+const DefaultMemory = 8
+
 // Sweep is a base run and the grid of settings to run it at.
 type Sweep struct {
 	Name  string
@@ -43,6 +48,8 @@ type Sweep struct {
 	Base  Run
 	Grid  []Axis // every combination
 	Zip   []Axis // taken in step: the i-th value of each; combined with the grid
+	// Memory is how many GiB a stack may take while it trains; runs that would take more are split into several stacks.
+	Memory float64
 
 	decoder *decoder
 }
@@ -95,7 +102,7 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	d := &decoder{file: file, lines: map[string]int{}}
-	s := &Sweep{Name: strings.TrimSuffix(path.Base(file), path.Ext(file)), Base: Default(), decoder: d}
+	s := &Sweep{Name: strings.TrimSuffix(path.Base(file), path.Ext(file)), Base: Default(), Memory: DefaultMemory, decoder: d}
 	if len(document.Content) == 0 {
 		return nil, fmt.Errorf("%s: empty; want at least one of mixture, net, train", file)
 	}
@@ -104,14 +111,14 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		switch key {
 		case "about":
 			s.About = value.Value
-		case "mixture", "net", "train":
-			return d.set(&s.Base, key, value)
+		case "mixture", "net", "train", "memory":
+			return s.apply(key, value)
 		case "grid", "zip":
 			return d.pairs(value, key, func(setting string, _ int, values *yaml.Node) error { return s.apply(key+"."+setting, values) })
 		case "scales":
 			scaled = value
 		default:
-			return d.errorf(line, key, "unknown key; allowed here: about, grid, mixture, net, scales, train, zip")
+			return d.errorf(line, key, "unknown key; allowed here: about, grid, memory, mixture, net, scales, train, zip")
 		}
 		return nil
 	})
@@ -162,6 +169,15 @@ func (s *Sweep) scale(node *yaml.Node, scale string) error {
 
 // apply gives a setting of the base a value, or replaces an axis ("grid.net.width").
 func (s *Sweep) apply(key string, value *yaml.Node) error {
+	if key == "memory" {
+		if err := s.decoder.scalar(value, reflect.ValueOf(&s.Memory).Elem(), key); err != nil {
+			return err
+		}
+		if !(s.Memory > 0) || math.IsInf(s.Memory, 1) {
+			return s.decoder.errorf(value.Line, key, "%s: want a number of GiB > 0", text(value))
+		}
+		return nil
+	}
 	for prefix, axes := range map[string]*[]Axis{"grid.": &s.Grid, "zip.": &s.Zip} {
 		setting, found := strings.CutPrefix(key, prefix)
 		if !found {
@@ -210,7 +226,7 @@ func (s *Sweep) With(axes ...Axis) (*Sweep, error) {
 
 // Of returns the sweep of a base run and a grid.
 func Of(name string, base Run, grid ...Axis) (*Sweep, error) {
-	s := &Sweep{Name: name, Base: base, decoder: &decoder{file: name, lines: map[string]int{}}}
+	s := &Sweep{Name: name, Base: base, Memory: DefaultMemory, decoder: &decoder{file: name, lines: map[string]int{}}}
 	return s.With(grid...)
 }
 

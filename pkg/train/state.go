@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,6 +18,9 @@ type State struct {
 	Observed int                // step of the last snapshot
 	Arrays   []checkpoint.Array // of the program's state, in its order
 }
+
+// ErrState says that a saved state is not of the program that was to go on from it.
+var ErrState = errors.New("train: the saved state is another program's")
 
 // safetensorsType is the name that safetensors files give the types of a program's state.
 var safetensorsType = map[dtypes.DType]string{dtypes.Float32: "F32", dtypes.Int32: "I32", dtypes.Uint32: "U32"}
@@ -61,12 +65,12 @@ func (p *Program) restore(stack spec.Stack, from *State) ([]*tensors.Tensor, err
 	}
 	names := p.stateNames(len(state))
 	if len(from.Arrays) != len(names) {
-		err = fmt.Errorf("train: a saved state of %d arrays: want %d", len(from.Arrays), len(names))
+		err = fmt.Errorf("%w: %d arrays: want %d", ErrState, len(from.Arrays), len(names))
 	}
 	for i := 0; err == nil && i < len(names); i++ {
 		a, t := from.Arrays[i], state[i]
 		if a.Name != names[i] || a.DType != safetensorsType[t.DType()] || !slices.Equal(a.Dims, t.Shape().Dimensions) {
-			err = fmt.Errorf("train: saved state %s (%s %v): want %s (%s %v)", a.Name, a.DType, a.Dims, names[i], safetensorsType[t.DType()], t.Shape().Dimensions)
+			err = fmt.Errorf("%w: %s (%s %v): want %s (%s %v)", ErrState, a.Name, a.DType, a.Dims, names[i], safetensorsType[t.DType()], t.Shape().Dimensions)
 			break
 		}
 		err = t.MutableBytes(func(data []byte) { copy(data, a.Data) })

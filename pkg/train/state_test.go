@@ -109,11 +109,11 @@ func TestRefusesAnothersState(t *testing.T) {
 		if !found {
 			continue
 		}
-		if err := p.Run(context.Background(), stack, Training{Steps: []int{100}, From: &other}); err == nil {
+		if err := p.Run(context.Background(), stack, Training{Steps: []int{100}, From: &other}); !errors.Is(err, ErrState) {
 			t.Error("a state of width 2 was taken for one of width 3")
 		}
 		other.Arrays = other.Arrays[1:]
-		if err := p.Run(context.Background(), stack, Training{Steps: []int{100}, From: &other}); err == nil {
+		if err := p.Run(context.Background(), stack, Training{Steps: []int{100}, From: &other}); !errors.Is(err, ErrState) {
 			t.Error("a state that lacks an array was taken")
 		}
 	}

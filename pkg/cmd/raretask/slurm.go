@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raretask/pkg/results"
+	"raretask/pkg/sweep"
+)
+
+// slurmFlags are those of sweep run that are for --executor slurm.
+type slurmFlags struct {
+	sweep.SlurmOptions
+	wait bool
+}
+
+var slurmFlagNames = []string{"partition", "time", "memory", "gpus", "cpus", "max-parallel", "wait"}
+
+func (f *slurmFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.Partition, "partition", "", "Slurm: `name` of the partition")
+	flags.StringVar(&f.Time, "time", "", "Slurm: `limit` of a task, as in 4:00:00; a task that hits it leaves a state to go on from")
+	flags.StringVar(&f.Memory, "memory", "", "Slurm: `size` for a task, as in 8G")
+	flags.IntVar(&f.GPUs, "gpus", 0, "Slurm: GPUs for a task")
+	flags.IntVar(&f.CPUs, "cpus", 0, "Slurm: cores for a task")
+	flags.IntVar(&f.MaxParallel, "max-parallel", 0, "Slurm: tasks at a time (default: as many as fit)")
+	flags.BoolVar(&f.wait, "wait", false, "Slurm: wait for the results and show progress")
+}
+
+// given returns the first flag for Slurm that was given, empty for none.
+func (f *slurmFlags) given(cmd *cobra.Command) string {
+	for _, name := range slurmFlagNames {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// submitted is what sweep run --executor slurm prints.
+type submitted struct {
+	Name       string             `json:"name"`
+	Runs       int                `json:"runs"`
+	Stacks     int                `json:"stacks"`
+	Done       int                `json:"done"`
+	DoneStacks int                `json:"done_stacks"`
+	Job        string             `json:"job"` // of this call; empty where nothing was to submit
+	Jobs       []sweep.SlurmTasks `json:"jobs"`
+	Logs       string             `json:"logs"`
+}
+
+func (f *slurmFlags) run(cmd *cobra.Command, of *sweepOf, every time.Duration) error {
+	if f.GPUs < 0 || f.CPUs < 0 || f.MaxParallel < 0 {
+		return badUsage("--gpus %d, --cpus %d, --max-parallel %d: want numbers >= 0", f.GPUs, f.CPUs, f.MaxParallel)
+	}
+	if _, err := of.open(); err != nil {
+		return err
+	}
+	slurm, err := sweep.OpenSlurm(of.store, of.plan)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	s := submitted{Name: of.Name, Stacks: len(of.plan.Stacks), Logs: slurm.Dir()}
+	if of.plan.Missing() > 0 {
+		running, err := slurm.Tasks(ctx)
+		if err != nil {
+			return err
+		}
+		if len(running) > 0 {
+			fmt.Fprintf(os.Stderr, "raretask: job %s has tasks left; nothing more is submitted\n", running[len(running)-1].Job)
+		} else {
+			f.Checkpoint = every
+			if s.Job, err = slurm.Submit(ctx, of.Name, f.SlurmOptions); err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "raretask: submitted job %s; `scancel %s` stops it, and what it has trained is kept\n", s.Job, s.Job)
+		}
+	}
+	if f.wait {
+		if err := waitForTasks(cmd, slurm); err != nil {
+			return err
+		}
+	}
+	if s.Jobs, err = slurm.Tasks(ctx); err != nil {
+		return err
+	}
+	s.DoneStacks = s.Stacks - of.plan.Missing()
+	s.Runs, s.Done = of.plan.Runs()
+	if wantsJSON(cmd) {
+		return printJSON(cmd, s)
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", s.Name, s.Done, s.Runs, s.DoneStacks, s.Stacks)
+	for _, j := range s.Jobs {
+		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
+	}
+	_, err = fmt.Fprintf(w, "logs: %s\n", s.Logs)
+	return err
+}
+
+func waitForTasks(cmd *cobra.Command, slurm *sweep.Slurm) error {
+	show, stop := showTasks(os.Stderr)
+	err := slurm.Wait(cmd.Context(), show)
+	stop()
+	if cmd.Context().Err() != nil {
+		fmt.Fprintln(os.Stderr, "The job goes on; the same command waits for it again.")
+	}
+	return err
+}
+
+// newSweepTaskCommand is what the tasks of a job array run.
+func newSweepTaskCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "task DIR",
+		Short:  "Train the stacks of one task of a Slurm job array",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := results.Open()
+			if err != nil {
+				return err
+			}
+			show, stop := showSteps(os.Stderr)
+			defer stop()
+			return sweep.RunTask(cmd.Context(), args[0], store, show)
+		},
+	}
+}

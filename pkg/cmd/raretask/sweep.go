@@ -1,0 +1,406 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/results"
+	"raretask/pkg/spec"
+	"raretask/pkg/sweep"
+)
+
+func init() { verbs = append(verbs, newSweepCommand) }
+
+func newSweepCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sweep",
+		Short: "Train all runs of a spec: plan, run, status, export",
+		Long: `Trains all runs of SPEC, a preset's name or a YAML file, and keeps their results. Runs that share a mixture and a data stream train side by
+side as one stack, in one XLA program. A stack that has results is never trained again; one that was interrupted, also by kill -9, goes
+on where it was, to the same bytes. Several sweeps may run at once: they share the work.
+
+Results are Parquet files below results/runs, or RARETASK_RESULTS.`,
+		Example: `  raretask sweep plan fig2
+  raretask sweep run fig2
+  raretask sweep export fig2 --out fig2.parquet`,
+	}
+	cmd.AddCommand(newSweepPlanCommand(), newSweepRunCommand(), newSweepStatusCommand(), newSweepExportCommand(), newSweepTaskCommand())
+	return cmd
+}
+
+// sweepFlags are those of every verb of sweep; load checks them and SPEC.
+type sweepFlags struct {
+	scale    func() (string, error)
+	executor string
+}
+
+func (f *sweepFlags) add(cmd *cobra.Command) {
+	f.scale = scaleFlag(cmd)
+	cmd.Flags().StringVar(&f.executor, "executor", "local", "`WHERE` stacks train: local or slurm (results of whatever machine count)")
+	cmd.Args = cobra.ExactArgs(1)
+}
+
+// sweepOf is a sweep and where its results are.
+type sweepOf struct {
+	*spec.Sweep
+	store *results.Store
+	plan  *sweep.Plan
+	slurm bool
+}
+
+func (f *sweepFlags) load(name string) (*sweepOf, error) {
+	if !slices.Contains([]string{"local", "slurm"}, f.executor) {
+		return nil, badUsage("--executor: %q: want local or slurm", f.executor)
+	}
+	s, err := loadSpec(name, f.scale)
+	if err != nil {
+		return nil, err
+	}
+	of := &sweepOf{Sweep: s, slurm: f.executor == "slurm"}
+	if of.store, err = results.Open(); err != nil {
+		return nil, err
+	}
+	if _, err := sweep.Stacks(s); err != nil {
+		return nil, usageError{err}
+	}
+	return of, nil
+}
+
+// open plans the sweep, opening a backend where results of this machine count only.
+func (of *sweepOf) open() (b *backend.Backend, err error) {
+	if of.slurm {
+		of.plan, err = sweep.NewPlanAnywhere(of.Sweep, of.store)
+		return nil, err
+	}
+	if b, err = backend.Open(); err != nil {
+		return nil, err
+	}
+	of.plan, err = sweep.NewPlan(of.Sweep, of.store, b.Identity)
+	return b, err
+}
+
+// planned is what sweep plan prints.
+type planned struct {
+	Name       string  `json:"name"`
+	Runs       int     `json:"runs"`
+	Stacks     int     `json:"stacks"`
+	Programs   int     `json:"programs"`
+	Parameters int     `json:"parameters"`
+	Done       int     `json:"done"`
+	DoneStacks int     `json:"done_stacks"`
+	FLOPs      float64 `json:"flops"`
+	Seconds    float64 `json:"seconds"`
+	MemoryGiB  float64 `json:"memory_gib"`
+}
+
+func newSweepPlanCommand() *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use:   "plan SPEC",
+		Short: "Say what would run and what it would cost",
+		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory, floating-point
+operations and time of what is left. The time comes from compiling up to three of the programs and running each for a second.
+
+JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left); also done_stacks, programs, parameters
+(all runs) and memory_gib (the largest stack).`,
+		Example: `  raretask sweep plan fig2 --scale paper
+  raretask sweep plan my.yaml --json | jq .seconds`,
+	}
+	flags.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		of, err := flags.load(args[0])
+		if err != nil {
+			return err
+		}
+		p, err := of.cost(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if wantsJSON(cmd) {
+			return printJSON(cmd, p)
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintf(w, "%s\t%d runs in %d stacks, %d programs to compile\n", p.Name, p.Runs, p.Stacks, p.Programs)
+		fmt.Fprintf(w, "done\t%d runs in %d stacks\n", p.Done, p.DoneStacks)
+		fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
+		fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
+		fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s here\n", p.FLOPs, seconds(p.Seconds))
+		return w.Flush()
+	}
+	return cmd
+}
+
+func (of *sweepOf) cost(ctx context.Context) (planned, error) {
+	b, err := of.open()
+	if err != nil {
+		return planned{}, err
+	}
+	p := planned{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
+	p.Runs, p.Done = of.plan.Runs()
+	programs := map[string]bool{}
+	for i, stack := range of.plan.Stacks {
+		if of.plan.Done[i] == "" {
+			programs[stack.Program()] = true
+		}
+	}
+	p.Programs = len(programs)
+	all, left, err := of.plan.Cost()
+	if err != nil {
+		return p, err
+	}
+	p.Parameters, p.FLOPs, p.MemoryGiB = all.Parameters, left.FLOPs, float64(all.Memory)/(1<<30)
+	if b == nil && len(programs) > 0 {
+		if b, err = backend.Open(); err != nil {
+			return p, err
+		}
+	}
+	long, err := of.plan.Estimate(ctx, b)
+	p.Seconds = long.Seconds()
+	return p, err
+}
+
+// ran is what sweep run prints.
+type ran struct {
+	Name           string  `json:"name"`
+	Runs           int     `json:"runs"`
+	Stacks         int     `json:"stacks"`
+	Done           int     `json:"done"`
+	DoneStacks     int     `json:"done_stacks"`
+	Trained        int     `json:"trained"` // stacks, by this command
+	Seconds        float64 `json:"seconds"`
+	CompileSeconds float64 `json:"compile_seconds"`
+	Results        string  `json:"results"`
+}
+
+func newSweepRunCommand() *cobra.Command {
+	var flags sweepFlags
+	var every time.Duration
+	var job slurmFlags
+	cmd := &cobra.Command{
+		Use:   "run SPEC",
+		Short: "Train what has no results yet",
+		Long: `Trains the runs of SPEC that have no results yet. Ctrl-C stops at once and keeps what was trained; the same command goes on from there.
+A stack that trains for longer keeps its state every --checkpoint, so that a kill costs no more than that.`,
+		Example: `  raretask sweep run fig2 --scale smoke
+  raretask sweep run my.yaml --checkpoint 5m
+  raretask sweep run fig2 --scale paper --executor slurm --partition gpu --gpus 1 --time 4:00:00 --max-parallel 8 --wait`,
+	}
+	flags.add(cmd)
+	cmd.Flags().DurationVar(&every, "checkpoint", time.Minute, "how `often` the state of a long training is kept")
+	job.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		of, err := flags.load(args[0])
+		if err != nil {
+			return err
+		}
+		if every <= 0 {
+			return badUsage("--checkpoint %s: want a duration > 0, as in 30s or 5m", every)
+		}
+		if of.slurm {
+			return job.run(cmd, of, every)
+		}
+		if name := job.given(cmd); name != "" {
+			return badUsage("--%s: is for --executor slurm", name)
+		}
+		return of.runHere(cmd, every)
+	}
+	return cmd
+}
+
+func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
+	b, err := of.open()
+	if err != nil {
+		return err
+	}
+	before := of.plan.Missing()
+	show, stop := showSteps(os.Stderr)
+	now, err := of.plan.Train(cmd.Context(), b, of.store, sweep.Options{Progress: show, Checkpoint: every})
+	stop()
+	if err != nil {
+		if cmd.Context().Err() != nil {
+			fmt.Fprintf(os.Stderr, "%d of %d stacks are done; run the same command to go on from here.\n", now.DoneStacks, now.Stacks)
+		}
+		return err
+	}
+	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: before, Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds(), Results: of.store.Dir}
+	r.Runs, r.Done = of.plan.Runs()
+	if wantsJSON(cmd) {
+		return printJSON(cmd, r)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
+	if r.Trained > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nresults: %s\n", r.Results)
+	return err
+}
+
+// stackState is a line of sweep status.
+type stackState struct {
+	Stack int    `json:"stack"`
+	Runs  int    `json:"runs"`
+	State string `json:"state"` // done, training, interrupted (a state is kept) or left
+	Step  int    `json:"step"`  // at which the state was kept last
+	Steps int    `json:"steps"`
+	File  string `json:"file,omitempty"`
+}
+
+// state is what sweep status prints.
+type state struct {
+	Name       string             `json:"name"`
+	Runs       int                `json:"runs"`
+	Stacks     int                `json:"stacks"`
+	Done       int                `json:"done"`
+	DoneStacks int                `json:"done_stacks"`
+	Jobs       []sweep.SlurmTasks `json:"jobs,omitempty"`
+	States     []stackState       `json:"states"`
+}
+
+func newSweepStatusCommand() *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use:   "status SPEC",
+		Short: "Say how far a sweep is",
+		Long: `Prints which stacks of SPEC are done, which are training or were interrupted and at which step their state was kept last, and which are left.
+With --executor slurm also the state of their job arrays.
+
+JSON keys: runs, stacks, done (runs that have results), done_stacks, states, jobs.`,
+		Example: `  raretask sweep status fig2
+  raretask sweep status fig2 --scale paper --executor slurm --json`,
+	}
+	flags.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		of, err := flags.load(args[0])
+		if err != nil {
+			return err
+		}
+		now, err := of.state(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if wantsJSON(cmd) {
+			return printJSON(cmd, now)
+		}
+		return now.print(cmd)
+	}
+	return cmd
+}
+
+func (of *sweepOf) state(ctx context.Context) (state, error) {
+	if _, err := of.open(); err != nil {
+		return state{}, err
+	}
+	now := state{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
+	now.Runs, now.Done = of.plan.Runs()
+	for i, stack := range of.plan.Stacks {
+		line := stackState{Stack: i, Runs: len(stack), State: "left", Steps: stack[0].Train.Steps, File: of.plan.Done[i]}
+		if line.File != "" {
+			line.State, line.Step = "done", line.Steps
+		} else if line.Step = sweep.Kept(of.store, stack); sweep.Locked(of.store, stack) {
+			line.State = "training"
+		} else if line.Step > 0 {
+			line.State = "interrupted"
+		}
+		now.States = append(now.States, line)
+	}
+	if !of.slurm {
+		return now, nil
+	}
+	job, err := sweep.OpenSlurm(of.store, of.plan)
+	if err != nil {
+		return now, err
+	}
+	now.Jobs, err = job.Tasks(ctx)
+	return now, err
+}
+
+func (s state) print(cmd *cobra.Command) error {
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", s.Name, s.Done, s.Runs, s.DoneStacks, s.Stacks)
+	for _, line := range s.States {
+		if line.State == "training" || line.State == "interrupted" {
+			fmt.Fprintf(w, "stack %d: %s, state kept at step %d of %d\n", line.Stack, line.State, line.Step, line.Steps)
+		}
+	}
+	for _, j := range s.Jobs {
+		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
+	}
+	return nil
+}
+
+// exported is what sweep export prints.
+type exported struct {
+	File       string `json:"file"`
+	Rows       int    `json:"rows"`
+	Stacks     int    `json:"stacks"`
+	DoneStacks int    `json:"done_stacks"`
+}
+
+func newSweepExportCommand() *cobra.Command {
+	var flags sweepFlags
+	var out string
+	cmd := &cobra.Command{
+		Use:   "export SPEC",
+		Short: "Write all results as one long table",
+		Long: `Writes the results of SPEC as one long table, a row for each run, step and task. The ending of --out chooses CSV or Parquet; without it CSV goes to
+standard output. Parquet documents its columns in the metadata key "columns". Stacks that have no results yet are left out, with a notice.`,
+		Example: `  raretask sweep export fig2 --out fig2.parquet
+  raretask sweep export fig2 | head`,
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write: *.csv or *.parquet")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if out != "" && !strings.HasSuffix(out, ".csv") && !strings.HasSuffix(out, ".parquet") {
+			return badUsage("--out: %s: want a name that ends in .csv or .parquet", out)
+		}
+		if out == "" && wantsJSON(cmd) {
+			return badUsage("--json: want --out too, because the table would go to standard output")
+		}
+		of, err := flags.load(args[0])
+		if err != nil {
+			return err
+		}
+		return of.export(cmd, out)
+	}
+	return cmd
+}
+
+func (of *sweepOf) export(cmd *cobra.Command, out string) error {
+	if _, err := of.open(); err != nil {
+		return err
+	}
+	e := exported{File: out, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
+	if e.DoneStacks == 0 {
+		return errors.New("no results yet; `raretask sweep run` trains them")
+	}
+	if e.DoneStacks < e.Stacks {
+		fmt.Fprintf(os.Stderr, "raretask: %d of %d stacks have no results yet and are left out\n", e.Stacks-e.DoneStacks, e.Stacks)
+	}
+	var err error
+	switch {
+	case out == "":
+		_, err = of.plan.WriteCSV(cmd.OutOrStdout())
+		return err
+	case strings.HasSuffix(out, ".csv"):
+		err = results.WriteFile(out, func(f *os.File) (err error) { e.Rows, err = of.plan.WriteCSV(f); return err })
+	default:
+		err = results.WriteFile(out, func(f *os.File) (err error) { e.Rows, err = of.plan.WriteParquet(f); return err })
+	}
+	if err != nil {
+		return err
+	}
+	if wantsJSON(cmd) {
+		return printJSON(cmd, e)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks)
+	return err
+}
