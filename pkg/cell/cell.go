@@ -165,7 +165,8 @@ var registerTypes = sync.OnceFunc(func() {
 })
 
 // Show displays a figure: an interactive chart where the notebook can draw one, and the same as a picture anywhere else.
-// Its files (PNG, SVG, CSV, Vega-Lite) go to RARETASK_FIGURES, or notebooks/figures.
+// Its files (PNG, SVG, CSV, Vega-Lite) go to RARETASK_FIGURES, or figures among
+// the results.
 //
 //	cell.Show(figure.Fig2a(rows))
 func Show(f figure.Figure, err error) {
@@ -207,8 +208,8 @@ func figuresDir() (string, error) {
 	if dir := os.Getenv("RARETASK_FIGURES"); dir != "" {
 		return dir, nil
 	}
-	root, err := backend.Root()
-	return filepath.Join(root, "notebooks", "figures"), err
+	dir, err := results.Dir()
+	return filepath.Join(dir, "figures"), err
 }
 
 // Table displays rows under their headers; columns of numbers align.

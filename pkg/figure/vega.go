@@ -3,6 +3,7 @@ package figure
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -50,6 +51,10 @@ func vegaConfig() object {
 
 type object = map[string]any
 
+// fits narrows the panels so that the chart, whose labels stand further out than the picture's, fits beside JupyterLab's
+// file browser.
+const fits = .92
+
 // vegaPanel is a panel being written. listening is shared by the panels: the first series of the figure listens to the
 // legend, and all of them follow the choice; Vega-Lite knows only one owner of a name.
 type vegaPanel struct {
@@ -68,7 +73,7 @@ func (p vegaPanel) spec() object {
 			"mark": object{"type": "text", "text": missingName, "color": hex(grey), "fontSize": float64(textSize)}})
 	}
 	size := p.box.Size()
-	return object{"title": p.Title, "width": float64(size.X), "height": float64(size.Y), "layer": layers}
+	return object{"title": p.Title, "width": math.Round(fits * float64(size.X)), "height": float64(size.Y), "layer": layers}
 }
 
 // rows are a layer's points. Keys are short and safe; readable names are the titles of the tooltips. Drawn positions that

@@ -167,7 +167,9 @@ func (s *Store) Unfinished(stack spec.Stack, id backend.Identity) string {
 }
 
 // Lock returns the path of a stack's lock. All backends share it.
-func (s *Store) Lock(stack spec.Stack) string { return filepath.Join(s.Dir, "unfinished", stack.Hash()) }
+func (s *Store) Lock(stack spec.Stack) string {
+	return filepath.Join(s.Dir, "unfinished", stack.Hash())
+}
 
 // Write stores the rows of a stack and returns their file, which appears whole or not at all.
 func (s *Store) Write(stack spec.Stack, id backend.Identity, rows []Row) (string, error) {
