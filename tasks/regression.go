@@ -54,6 +54,9 @@ func (r *Regression) Inputs() int { return r.Dim }
 // Outputs implements Family: d_T.
 func (r *Regression) Outputs() int { return len(r.Spectrum[0]) }
 
+// Coded implements Family: every task has a readout of its own.
+func (r *Regression) Coded() bool { return false }
+
 // MeanLoss implements Family. The target has mean zero, so predicting the mean costs Tr C_k / d_T.
 func (r *Regression) MeanLoss() []float64 {
 	loss := make([]float64, r.Tasks())

@@ -15,8 +15,11 @@ import (
 type Family interface {
 	// Tasks returns K, the number of tasks.
 	Tasks() int
-	// Inputs returns D, the number of input coordinates that a network sees.
+	// Inputs returns D, the number of coordinates of x.
 	Inputs() int
+	// Coded says how a network learns which task a sample is of: by a one-hot code of K more inputs, with one readout for
+	// all tasks (true), or by choosing the task's own readout (false).
+	Coded() bool
 	// Outputs returns O, the number of outputs of each task.
 	Outputs() int
 	// Draw returns inputs x [B, D] and targets y [B, O] of a batch, given the task of each sample as one-hot
@@ -36,4 +39,6 @@ type Random interface {
 	Normal(dims ...int) *graph.Node
 	// Uniform returns independent numbers, uniform in [0, 1) (float32).
 	Uniform(dims ...int) *graph.Node
+	// Bits returns independent fair bits, 0 or 1 (float32).
+	Bits(dims ...int) *graph.Node
 }

@@ -6,6 +6,8 @@
 package mixture
 
 import (
+	"fmt"
+
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
 	"raretask/tasks"
@@ -19,11 +21,21 @@ type Mixture struct {
 
 // New returns the mixture of a spec.
 func New(s spec.Mixture) (*Mixture, error) {
-	family, err := tasks.NewRegression(s.Alphas(), s.Block, s.Dim)
+	family, err := newFamily(s)
 	if err != nil {
 		return nil, err
 	}
 	return &Mixture{family, s.Frequencies()}, nil
+}
+
+func newFamily(s spec.Mixture) (tasks.Family, error) {
+	switch s.Family {
+	case "regression":
+		return tasks.NewRegression(s.Alphas(), s.Block, s.Dim)
+	case "parity":
+		return tasks.NewParity(s.Tasks, s.Dim, s.Block, s.Seed)
+	}
+	return nil, fmt.Errorf("mixture: family %q: want regression or parity", s.Family)
 }
 
 // Cumulative returns the running sums of the frequencies [K]; the last one is 1 exactly.

@@ -43,6 +43,16 @@ func (r *Random) Uniform(dims ...int) *Node {
 	return Reshape(MulScalar(AddScalar(cell, 0.5), math.Exp2(-23)), dims...)
 }
 
+// Bits implements tasks.Random: all 32 bits of each word.
+func (r *Random) Bits(dims ...int) *Node {
+	n := size(dims)
+	words := (n + 31) / 32
+	shape := shapes.Make(dtypes.Uint32, words, 32)
+	shifted := BitwiseShiftRightLogical(BroadcastToDims(InsertAxes(r.words(words), -1), words, 32), Iota(r.key[0].Graph(), shape, 1))
+	bits := ConvertDType(BitwiseAnd(shifted, Const(r.key[0].Graph(), uint32(1))), dtypes.Float32)
+	return OptimizationBarrier(Reshape(Slice(Reshape(bits, words*32), AxisRange(0, n)), dims...))
+}
+
 // Normal implements tasks.Random: the quantile function of uniform numbers, sqrt(2) erfinv(2u - 1). On the cells of
 // Uniform that is at most 5.4 in size. (Box and Muller's way needs sines, which XLA computes one by one on a CPU.)
 func (r *Random) Normal(dims ...int) *Node {

@@ -13,38 +13,49 @@ import (
 )
 
 // Bottleneck is the student of Sec. 3: one linear encoder W (N x D) shared by all tasks and one linear decoder
-// D_k (O x N) for each, chosen by the sample's task; the prediction is D_k W x.
+// D_k (O x N) for each, chosen by the sample's task; the prediction is s D_k W x with s = Shrink, which is 1 but under
+// muP for Adam, where it is base/width and decoders start at zero (Yang & Hu, arXiv 2203.03466, Table 8).
 type Bottleneck struct {
 	Tasks, Inputs, Width, Outputs int
+	Mup                           bool
+	Shrink                        float64
 }
 
 // Weights implements Net: "encoder" [N, D], which starts with orthonormal rows (W Wᵀ = I), and "decoder"
 // [K, O, N], uniform in ±sqrt(3/N) (Kaiming's uniform with fan-in N and gain 1).
 func (b *Bottleneck) Weights() []Weight {
 	return []Weight{
-		{"encoder", []int{b.Width, b.Inputs}, 0, func(random *rand.Rand) []float32 {
+		{"encoder", []int{b.Width, b.Inputs}, 0, 1, func(random *rand.Rand) []float32 {
 			return orthonormalRows(random, b.Width, b.Inputs)
 		}},
-		{"decoder", []int{b.Tasks, b.Outputs, b.Width}, 1, func(random *rand.Rand) []float32 {
-			bound := math.Sqrt(3 / float64(b.Width))
-			values := make([]float32, b.Tasks*b.Outputs*b.Width)
-			for i := range values {
-				values[i] = float32((2*random.Float64() - 1) * bound)
+		{"decoder", []int{b.Tasks, b.Outputs, b.Width}, 1, 1, func(random *rand.Rand) []float32 {
+			count := b.Tasks * b.Outputs * b.Width
+			if b.Mup {
+				return make([]float32, count)
 			}
-			return values
+			return within(random, math.Sqrt(3/float64(b.Width)), count)
 		}},
 	}
 }
 
 // Forward implements Net. Beside "hidden" and "loss" it returns "prediction" [P, S, R, O], by pairs.
 func (b *Bottleneck) Forward(family tasks.Family, weights []*Node, batch *mixture.Batch) map[string]*Node {
-	encoderSND, decoderKSON := weights[0], weights[1]
-	hBSN := Einsum("bd,snd->bsn", batch.X, encoderSND)
+	hBSN := Einsum("bd,snd->bsn", batch.X, weights[0])
+	prediction, loss := ownReadout(family, batch, hBSN, weights[1], b.Shrink)
+	return map[string]*Node{"hidden": hBSN, "prediction": prediction, "loss": loss}
+}
+
+// ownReadout reads the hidden layer by each task's own linear decoder: predictions shrink·D_k h [P, S, R, O], by pairs,
+// and the sum of the losses of each task's samples [S, K].
+func ownReadout(family tasks.Family, batch *mixture.Batch, hBSN, decoderKSON *Node, shrink float64) (yPSRO, lossSK *Node) {
 	decoderPSON := Einsum("pk,kson->pson", batch.PairTask, decoderKSON)
-	yPSRO := Einsum("prsn,pson->psro", batch.Pair(hBSN), decoderPSON)
+	yPSRO = Einsum("prsn,pson->psro", batch.Pair(hBSN), decoderPSON)
+	if shrink != 1 {
+		yPSRO = MulScalar(yPSRO, shrink)
+	}
 	lossPSR := family.Loss(yPSRO, InsertAxes(batch.PairTarget, 1))
 	lossPS := ReduceSum(Mul(lossPSR, InsertAxes(batch.Mask, 1)), -1)
-	return map[string]*Node{"hidden": hBSN, "prediction": yPSRO, "loss": Einsum("ps,pk->sk", lossPS, batch.PairTask)}
+	return yPSRO, Einsum("ps,pk->sk", lossPS, batch.PairTask)
 }
 
 // orthonormalRows returns n orthonormal rows of dimension d: the thin Q of a Gaussian matrix, its signs fixed so that

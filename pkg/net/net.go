@@ -21,8 +21,9 @@ import (
 // Weight is one array of a network's weights.
 type Weight struct {
 	Name    string
-	Dims    []int // of one run
-	RunAxis int   // where the axis S of a stack stands among Dims
+	Dims    []int   // of one run
+	RunAxis int     // where the axis S of a stack stands among Dims
+	Rate    float64 // factor of the learning rate
 	// Initial returns the initial values of one run, row-major.
 	Initial func(random *rand.Rand) []float32
 }
@@ -44,9 +45,13 @@ type Net interface {
 
 // New returns the network of a spec for a family of tasks.
 func New(s spec.Net, family tasks.Family) (Net, error) {
+	mup, shrink := s.Parameterization == "mup", s.Shrink()
 	switch s.Kind {
 	case "bottleneck":
-		return &Bottleneck{Tasks: family.Tasks(), Inputs: family.Inputs(), Width: s.Width, Outputs: family.Outputs()}, nil
+		return &Bottleneck{Tasks: family.Tasks(), Inputs: family.Inputs(), Width: s.Width, Outputs: family.Outputs(), Mup: mup, Shrink: shrink}, nil
+	case "mlp":
+		return &MLP{Tasks: family.Tasks(), Inputs: family.Inputs(), Width: s.Width, Depth: s.Layers(), Outputs: family.Outputs(),
+			Coded: family.Coded(), Mup: mup, Shrink: shrink}, nil
 	}
-	return nil, fmt.Errorf("net: kind %q: want bottleneck", s.Kind)
+	return nil, fmt.Errorf("net: kind %q: want bottleneck or mlp", s.Kind)
 }

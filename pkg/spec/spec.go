@@ -11,6 +11,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"raretask/tasks"
 )
 
 // Run is everything that decides one training run, save the backend it runs on.
@@ -22,31 +24,60 @@ type Run struct {
 
 // Mixture is which tasks there are and how often each is drawn (Sec. 3, App. B.1).
 type Mixture struct {
-	Family    string     `yaml:"family" json:"family"`       // regression
+	Family    string     `yaml:"family" json:"family"`       // regression | parity
 	Tasks     int        `yaml:"tasks" json:"tasks"`         // K
-	Dim       int        `yaml:"dim" json:"dim"`             // D, input dimensions
-	Block     int        `yaml:"block" json:"block"`         // d_T, directions of a task
-	Alpha     [2]float64 `yaml:"alpha,flow" json:"alpha"`    // spectrum exponent of the most frequent … the rarest task, on a uniform grid
+	Dim       int        `yaml:"dim" json:"dim"`             // regression: D, input dimensions; parity: n, random bits
+	Block     int        `yaml:"block" json:"block"`         // regression: d_T, directions of a task; parity: k, bits of a task
+	Alpha     [2]float64 `yaml:"alpha,flow" json:"alpha"`    // regression: spectrum exponent of the most frequent … the rarest task, on a uniform grid
 	Frequency Frequency  `yaml:"frequency" json:"frequency"` // pi_k
+	Seed      uint32     `yaml:"seed" json:"seed,omitempty"` // parity: which subsets of the bits are the tasks'
 }
 
 // Frequency is a law for the tasks' frequencies.
 type Frequency struct {
 	Law      string  `yaml:"law" json:"law"`           // power: pi_k proportional to k^-exponent
-	Exponent float64 `yaml:"exponent" json:"exponent"` // beta
+	Exponent float64 `yaml:"exponent" json:"exponent"` // beta; alpha + 1 of multitask sparse parity
 }
 
 // Net is the network that is trained.
 type Net struct {
-	Kind  string `yaml:"kind" json:"kind"`   // bottleneck
-	Width int    `yaml:"width" json:"width"` // N, neurons of the hidden layer
+	Kind  string `yaml:"kind" json:"kind"`             // bottleneck (linear) | mlp (ReLU)
+	Width int    `yaml:"width" json:"width"`           // N, neurons of a hidden layer
+	Depth int    `yaml:"depth" json:"depth,omitempty"` // hidden layers; absent or 0: 1
+	// Parameterization is how initial values and learning rates change with width: standard, or mup (Yang & Hu,
+	// arXiv 2203.03466, for Adam), under which the best rate of one width is about that of all.
+	Parameterization string `yaml:"parameterization" json:"parameterization,omitempty"` // absent: standard
+	Base             int    `yaml:"base" json:"base,omitempty"`                         // mup: the width at which rates are those of standard
+}
+
+// Layers returns the number of hidden layers.
+func (n Net) Layers() int { return max(1, n.Depth) }
+
+// Shrink returns base/width under mup, the factor of the readout's output and of the learning rate of weights between
+// hidden layers; 1 under the standard parameterization.
+func (n Net) Shrink() float64 {
+	if n.Parameterization != "mup" {
+		return 1
+	}
+	return float64(n.Base) / float64(n.Width)
+}
+
+// canonical returns the net with one form for each meaning, so that equal runs have equal hashes.
+func (n Net) canonical() Net {
+	if n.Depth == 1 {
+		n.Depth = 0
+	}
+	if n.Parameterization == "standard" {
+		n.Parameterization = ""
+	}
+	return n
 }
 
 // Train is how the network is trained.
 type Train struct {
 	Batch       int     `yaml:"batch" json:"batch"`             // B, samples in a step
 	Steps       int     `yaml:"steps" json:"steps"`             // optimizer steps
-	Optimizer   string  `yaml:"optimizer" json:"optimizer"`     // adamw, with betas .9 and .999, epsilon 1e-8
+	Optimizer   string  `yaml:"optimizer" json:"optimizer"`     // adamw, or adam (without decay); betas .9 and .999, epsilon 1e-8
 	Rate        float64 `yaml:"rate" json:"rate"`               // peak learning rate
 	Schedule    string  `yaml:"schedule" json:"schedule"`       // constant | inverse-sqrt: rate·min(t/warmup, sqrt(warmup/t))
 	Warmup      int     `yaml:"warmup" json:"warmup"`           // steps
@@ -185,32 +216,56 @@ func (r Run) Validate() error {
 	m, n, t := r.Mixture, r.Net, r.Train
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
-	for _, c := range []struct {
+	type check struct {
 		ok    bool
 		key   string
 		value any
 		want  string
-	}{
-		{oneOf(m.Family, "regression"), "mixture.family", m.Family, "regression"},
+	}
+	checks := []check{
+		{oneOf(m.Family, "regression", "parity"), "mixture.family", m.Family, "regression or parity"},
 		{m.Tasks >= 1, "mixture.tasks", m.Tasks, "at least 1"},
-		{m.Block >= 1, "mixture.block", m.Block, "at least 1 direction for each task"},
-		{m.Dim >= m.Tasks*m.Block, "mixture.dim", m.Dim,
-			fmt.Sprintf("at least tasks·block = %d·%d = %d, so that every task has directions of its own", m.Tasks, m.Block, m.Tasks*m.Block)},
-		{finite(m.Alpha[0]) && m.Alpha[0] >= 0 && finite(m.Alpha[1]) && m.Alpha[1] >= 0, "mixture.alpha", m.Alpha, "two finite numbers >= 0"},
+	}
+	if m.Family == "parity" {
+		checks = append(checks, []check{
+			{m.Block >= 1 && m.Block <= m.Dim, "mixture.block", m.Block, fmt.Sprintf("1 … mixture.dim (%d) bits for each task", m.Dim)},
+			{float64(m.Tasks) <= tasks.Subsets(m.Dim, m.Block), "mixture.tasks", m.Tasks,
+				fmt.Sprintf("at most %.0f, the subsets of %d of %d bits: no two tasks are alike", tasks.Subsets(m.Dim, m.Block), m.Block, m.Dim)},
+			{m.Alpha == Default().Mixture.Alpha, "mixture.alpha", m.Alpha, "it left out: parity has no spectrum; alpha of its frequencies is mixture.frequency.exponent - 1"},
+			{n.Kind != "bottleneck", "net.kind", n.Kind, "mlp: a linear net can't learn parity"},
+		}...)
+	} else {
+		checks = append(checks, []check{
+			{m.Block >= 1, "mixture.block", m.Block, "at least 1 direction for each task"},
+			{m.Dim >= m.Tasks*m.Block, "mixture.dim", m.Dim,
+				fmt.Sprintf("at least tasks·block = %d·%d = %d, so that every task has directions of its own", m.Tasks, m.Block, m.Tasks*m.Block)},
+			{finite(m.Alpha[0]) && m.Alpha[0] >= 0 && finite(m.Alpha[1]) && m.Alpha[1] >= 0, "mixture.alpha", m.Alpha, "two finite numbers >= 0"},
+			{m.Seed == 0, "mixture.seed", m.Seed, "it left out: only parity draws its tasks; data and initial values follow train.seed"},
+		}...)
+	}
+	checks = append(checks, []check{
 		{oneOf(m.Frequency.Law, "power"), "mixture.frequency.law", m.Frequency.Law, "power"},
 		{finite(m.Frequency.Exponent) && m.Frequency.Exponent >= 0, "mixture.frequency.exponent", m.Frequency.Exponent, "a finite number >= 0"},
-		{oneOf(n.Kind, "bottleneck"), "net.kind", n.Kind, "bottleneck"},
-		{n.Width >= 1 && n.Width <= m.Dim, "net.width", n.Width, fmt.Sprintf("1 … mixture.dim (%d)", m.Dim)},
+		{oneOf(n.Kind, "bottleneck", "mlp"), "net.kind", n.Kind, "bottleneck or mlp"},
+		{n.Kind != "bottleneck" || n.Width >= 1 && n.Width <= m.Dim, "net.width", n.Width, fmt.Sprintf("1 … mixture.dim (%d)", m.Dim)},
+		{n.Width >= 1, "net.width", n.Width, "at least 1"},
+		{n.Depth >= 0, "net.depth", n.Depth, "at least 1 hidden layer"},
+		{n.Kind != "bottleneck" || n.Depth <= 1, "net.depth", n.Depth, "1 for a bottleneck: more linear layers of one width compute nothing else; mlp has any depth"},
+		{oneOf(n.Parameterization, "", "standard", "mup"), "net.parameterization", n.Parameterization, "standard or mup"},
+		{n.Parameterization != "mup" || n.Base >= 1, "net.base", n.Base, "at least 1 with mup: the width at which rates are those of standard"},
+		{n.Parameterization == "mup" || n.Base == 0, "net.base", n.Base, "it left out, or net.parameterization: mup"},
 		{t.Batch >= 1, "train.batch", t.Batch, "at least 1"},
 		{t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, "at least 1"},
-		{oneOf(t.Optimizer, "adamw"), "train.optimizer", t.Optimizer, "adamw"},
+		{oneOf(t.Optimizer, "adamw", "adam"), "train.optimizer", t.Optimizer, "adamw or adam"},
 		{finite(t.Rate) && t.Rate > 0, "train.rate", t.Rate, "a finite number > 0"},
 		{oneOf(t.Schedule, "inverse-sqrt", "constant"), "train.schedule", t.Schedule, "inverse-sqrt or constant"},
 		{t.Warmup >= 1, "train.warmup", t.Warmup, "at least 1 step"},
 		{finite(t.Decay) && t.Decay >= 0, "train.decay", t.Decay, "a finite number >= 0"},
+		{t.Optimizer != "adam" || t.Decay == 0, "train.decay", t.Decay, "0 for adam; adamw decays weights"},
 		{finite(t.Clip) && t.Clip >= 0, "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"},
 		{t.Evaluations >= 1, "train.evaluations", t.Evaluations, "at least 1"},
-	} {
+	}...)
+	for _, c := range checks {
 		if !c.ok {
 			return &KeyError{c.key, c.value, c.want}
 		}

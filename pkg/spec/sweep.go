@@ -263,10 +263,12 @@ func (s *Sweep) Runs() ([]Run, error) {
 		runs = next
 	}
 	seen := map[string]bool{}
-	for _, run := range runs {
+	for i, run := range runs {
 		if err := run.Validate(); err != nil {
 			return nil, s.decoder.at(err)
 		}
+		run.Net = run.Net.canonical()
+		runs[i] = run
 		if seen[run.Hash()] {
 			return nil, fmt.Errorf("%s: the grid names the run width %d, seed %d twice: want different values on every axis", s.decoder.file, run.Net.Width, run.Train.Seed)
 		}

@@ -60,7 +60,19 @@ func (e *Evaluator) Evaluate(run spec.Run, step int, state RunState) (Evaluation
 	if exact.Population, err = e.mixture.Population(space, e.frequent); err != nil {
 		return evaluation, err
 	}
-	exact.Loss, err = theory.FullLoss(e.mixture, state.Weights[0], state.Weights[1], width, dim)
+	exact.Loss, err = theory.FullLoss(e.mixture, state.Weights[0], scaled(state.Weights[1], run.Net.Shrink()), width, dim)
 	evaluation.Exact = exact
 	return evaluation, err
+}
+
+// scaled returns values times a factor.
+func scaled(values []float32, factor float64) []float32 {
+	if factor == 1 {
+		return values
+	}
+	product := make([]float32, len(values))
+	for i, v := range values {
+		product[i] = v * float32(factor)
+	}
+	return product
 }

@@ -90,10 +90,10 @@ func (p *Program) losses(weights []*Node, batch *mixture.Batch) *Node {
 
 // adamW updates the weights and moments in next, whose step is already counted:
 //
-//	w <- w - rate·decay·w - rate·m^/(sqrt(v^) + 1e-8),  betas .9 and .999, m^ and v^ corrected for their start at zero
+//	w <- w - rate·decay·w - rate·c·m^/(sqrt(v^) + 1e-8),  betas .9 and .999, m^ and v^ corrected for their start at zero
 //
-// (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it), after scaling each run's gradient to a norm of at most
-// clip. GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither
+// (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it; c is the weight's own factor, 1 save under muP; Adam is
+// the same without decay), after scaling each run's gradient to a norm of at most clip. GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither
 // clipping nor a rate for each stacked run.
 func (p *Program) adamW(next, gradients []*Node) {
 	const beta1, beta2, epsilon = .9, .999, 1e-8
@@ -120,8 +120,13 @@ func (p *Program) adamW(next, gradients []*Node) {
 		m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(gradient, 1-beta1))
 		v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(gradient), 1-beta2))
 		move := Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), epsilon))
+		if w.rate != 1 {
+			move = MulScalar(move, w.rate)
+		}
 		weight := next[stateWeights+i]
-		move = Add(move, MulScalar(weight, p.shared.Train.Decay))
+		if decay := p.shared.Train.Decay; decay != 0 {
+			move = Add(move, MulScalar(weight, decay))
+		}
 		next[stateWeights+i] = Sub(weight, Mul(perRun(rate), move))
 		next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
 	}

@@ -61,6 +61,7 @@ type group struct {
 type weight struct {
 	group, first, axis int // group, its first run, axis of the runs
 	dims               []int
+	rate               float64 // factor of the learning rate
 }
 
 // New returns the program of a stack on a backend.
@@ -83,7 +84,7 @@ func New(b *backend.Backend, stack spec.Stack) (*Program, error) {
 	}
 	for i, g := range p.groups {
 		for _, w := range g.weights {
-			p.weights = append(p.weights, weight{group: i, first: g.first, axis: w.RunAxis, dims: w.Stacked(g.runs)})
+			p.weights = append(p.weights, weight{group: i, first: g.first, axis: w.RunAxis, dims: w.Stacked(g.runs), rate: w.Rate})
 		}
 	}
 	for _, loss := range p.mixture.Family.MeanLoss() {
