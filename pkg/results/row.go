@@ -19,13 +19,16 @@ type Row struct {
 	Run       string   `parquet:"run,dict" about:"hash of the run's settings"`
 	Family    string   `parquet:"family,dict" about:"task family"`
 	Tasks     int32    `parquet:"tasks,dict" about:"number of tasks K"`
-	Dim       int32    `parquet:"dim,dict" about:"input dimensions D"`
-	Block     int32    `parquet:"block,dict" about:"directions of a task d_T"`
-	AlphaHead float64  `parquet:"alpha_first,dict" about:"spectrum exponent of the most frequent task"`
-	AlphaTail float64  `parquet:"alpha_last,dict" about:"spectrum exponent of the rarest task"`
+	Dim       int32    `parquet:"dim,dict" about:"input dimensions D; parity: random bits n"`
+	Block     int32    `parquet:"block,dict" about:"directions of a task d_T; parity: bits of a task k"`
+	AlphaHead float64  `parquet:"alpha_first,dict" about:"spectrum exponent of the most frequent task; NaN for a family without spectrum"`
+	AlphaTail float64  `parquet:"alpha_last,dict" about:"spectrum exponent of the rarest task; NaN for a family without spectrum"`
 	Beta      float64  `parquet:"beta,dict" about:"frequency exponent: pi_k proportional to k^-beta"`
 	Net       string   `parquet:"net,dict" about:"kind of network"`
-	Width     int32    `parquet:"width,dict" about:"neurons of the hidden layer N"`
+	Width     int32    `parquet:"width,dict" about:"neurons of a hidden layer N"`
+	Depth     int32    `parquet:"depth,optional,dict" about:"hidden layers; null: 1"`
+	Param     string   `parquet:"parameterization,optional,dict" about:"mup; null: standard"`
+	Base      int32    `parquet:"base_width,optional,dict" about:"width at which mup has the rates of standard; null: standard"`
 	Batch     int32    `parquet:"batch,dict" about:"samples in a step B"`
 	Steps     int32    `parquet:"steps,dict" about:"steps of the whole run"`
 	Rate      float64  `parquet:"rate,dict" about:"peak learning rate"`
@@ -48,7 +51,7 @@ type Row struct {
 	Task      int32    `parquet:"task,delta" about:"task k, 1 = most frequent"`
 	Frequency float64  `parquet:"frequency,dict" about:"share of task k in the mixture pi_k"`
 	Loss      *float32 `parquet:"loss,optional" about:"loss of task k with the learned decoder relative to predicting the mean, exact"`
-	Sampled   *float32 `parquet:"loss_sampled,optional" about:"the same on 256 fresh samples"`
+	Sampled   *float32 `parquet:"loss_sampled,optional" about:"the same on 256 fresh samples; for parity, where predicting the mean costs one bit, the cross-entropy in bits"`
 	Signal    *float32 `parquet:"signal,optional" about:"s_k = Tr(P C_k)/Tr C_k, share of the task's covariance that the encoder keeps"`
 	Normal    *float32 `parquet:"signal_normalized,optional" about:"(s_k - N/D)/(1 - N/D): 0 for a random encoder"`
 	TaskGrad  *float32 `parquet:"task_gradient,optional" about:"norm of task k's population gradient ||G_k||"`
@@ -99,13 +102,16 @@ func Rows(run spec.Run, e train.Evaluation) []Row {
 	shared := Row{
 		Run: run.Hash(), Family: m.Family, Tasks: int32(m.Tasks), Dim: int32(m.Dim), Block: int32(m.Block),
 		AlphaHead: m.Alpha[0], AlphaTail: m.Alpha[1], Beta: m.Frequency.Exponent,
-		Net: run.Net.Kind, Width: int32(run.Net.Width),
+		Net: run.Net.Kind, Width: int32(run.Net.Width), Depth: int32(run.Net.Depth), Param: run.Net.Parameterization, Base: int32(run.Net.Base),
 		Batch: int32(t.Batch), Steps: int32(t.Steps), Rate: t.Rate, Seed: int64(t.Seed), DataSeed: int64(t.DataSeed()),
 		Step: int32(e.Step), TrainLoss: number(e.TrainLoss),
 	}
 	if i := t.Injection; i.Task > 0 {
 		shared.Injected, shared.Gap, shared.Burst, shared.Samples = int32(i.Task), int32(i.Gap), int32(i.Steps()), int32(i.Samples)
 		shared.From, shared.Until = int32(i.From), int32(i.Until)
+	}
+	if m.Family == "parity" {
+		shared.AlphaHead, shared.AlphaTail = math.NaN(), math.NaN()
 	}
 	if e.Diverged >= 0 {
 		step := int32(e.Diverged)

@@ -1,0 +1,146 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/backend/backendtest"
+	"raretask/pkg/mixture"
+	"raretask/pkg/net"
+	"raretask/pkg/spec"
+)
+
+// parity changes a run to multitask sparse parity.
+func parity(tasks, bits int, s spec.Net) func(*spec.Run) {
+	return func(r *spec.Run) {
+		r.Mixture.Family, r.Mixture.Tasks, r.Mixture.Dim, r.Mixture.Block, r.Mixture.Frequency.Exponent = "parity", tasks, bits, 3, 1.4
+		r.Net = s
+		r.Train.Optimizer, r.Train.Schedule, r.Train.Warmup, r.Train.Decay, r.Train.Clip = "adam", "constant", 1, 0, 0
+	}
+}
+
+// Parity trains to the same bytes twice and however it is looked at, and to the same losses on both backends.
+func TestParityIsDeterministic(t *testing.T) {
+	stack := tiny(t, parity(5, 9, spec.Net{Kind: "mlp", Depth: 2}), 4, 7, 7)
+	stack[2].Train.Rate = 1e-3
+	one := last(trained(t, backendtest.XLA(t), stack, 100))
+	many := last(trained(t, backendtest.XLA(t), stack, 0, 1, 2, 10, 33, 100))
+	plain := last(trained(t, backendtest.Go(t), stack, 100))
+	for i := range stack {
+		for w := range one.Runs[i].Weights {
+			if !slices.Equal(one.Runs[i].Weights[w], many.Runs[i].Weights[w]) {
+				t.Errorf("run %d, array %d: weights depend on where the training was looked at", i, w)
+			}
+		}
+		for k, loss := range one.Runs[i].Sampled {
+			if d := math.Abs(loss - plain.Runs[i].Sampled[k]); d > 1e-4 {
+				t.Errorf("run %d, task %d: losses %g and %g on two backends", i, k+1, loss, plain.Runs[i].Sampled[k])
+			}
+		}
+	}
+}
+
+// The measured control of Sec. 4.4: a narrow network that fails the rare task in the mixture has the capacity for it, as it
+// solves it where there is nothing else.
+func TestNarrowNetSolvesTheRareTaskAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for half a minute")
+	}
+	const steps = 6000
+	train := func(tasks int) []float64 {
+		stack := tiny(t, parity(tasks, 16, spec.Net{Kind: "mlp"}), 8)
+		stack[0].Train.Batch, stack[0].Train.Steps = 256, steps
+		return last(trained(t, backendtest.XLA(t), stack, steps)).Runs[0].Sampled
+	}
+	if alone := train(1); alone[0] > .1 {
+		t.Errorf("alone: loss %.3f bits, want learned (< .1)", alone[0])
+	}
+	if mixed := train(8); mixed[7] < .5 {
+		t.Errorf("rarest of eight: loss %.3f bits, want not learned", mixed[7])
+	}
+}
+
+// outputs returns the predictions and the last hidden layer of one run, on fixed samples.
+func outputs(t *testing.T, b *backend.Backend, run spec.Run, state RunState) (prediction, hidden []float32) {
+	t.Helper()
+	m, err := mixture.New(run.Mixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := net.New(run.Net, m.Family)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var weights []any
+	for i, w := range n.Weights() {
+		weights = append(weights, tensors.FromFlatDataAndDimensions(state.Weights[i], w.Stacked(1)...))
+	}
+	const rows = 64
+	exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
+		g := in[0].Graph()
+		batch := mixture.Draw(m.Family, mixture.NewRandom(Const(g, []uint32{8, 0}), Const(g, int32(0)), 9), Const(g, m.Cumulative()),
+			Const(g, make([]float32, run.Mixture.Tasks)), rows)
+		named := n.Forward(m.Family, in, batch)
+		return []*Node{named["prediction"], named["hidden"]}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	out, err := exec.Call(weights...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
+}
+
+// The coordinate check of Yang & Hu (arXiv 2203.03466, App. D.1): how far a few steps move the predictions and the neurons
+// of the last hidden layer must not depend on width under muP; under the standard parameterization it grows.
+func TestMupCoordinates(t *testing.T) {
+	b := backendtest.XLA(t)
+	moved := func(width int, s spec.Net) (prediction, hidden float64) {
+		const seeds = 4
+		for seed := range seeds {
+			stack := tiny(t, parity(5, 12, s), width)
+			stack[0].Train.Rate, stack[0].Train.Seed = 3e-3, uint32(seed)
+			snapshots := trained(t, b, stack, 0, 4)
+			p0, h0 := outputs(t, b, stack[0], snapshots[0].Runs[0])
+			p4, h4 := outputs(t, b, stack[0], snapshots[1].Runs[0])
+			prediction, hidden = prediction+distance(p0, p4)/seeds, hidden+distance(h0, h4)/seeds
+		}
+		return prediction, hidden
+	}
+	growth := map[string][2]float64{}
+	for name, s := range map[string]spec.Net{
+		"standard": {Kind: "mlp", Depth: 3},
+		"mup":      {Kind: "mlp", Depth: 3, Parameterization: "mup", Base: 32},
+	} {
+		p0, h0 := moved(32, s)
+		p1, h1 := moved(512, s)
+		growth[name] = [2]float64{p1 / p0, h1 / h0}
+		t.Log(fmt.Sprintf("%s: predictions moved %.4f at width 32, %.4f at 512; neurons %.4f, %.4f", name, p0, p1, h0, h1))
+	}
+	for i, what := range []string{"predictions", "neurons"} {
+		if g := growth["mup"][i]; g < .5 || g > 2 {
+			t.Errorf("mup: %s move %.2f times as far at 16 times the width: want 1", what, g)
+		}
+		if g := growth["standard"][i]; g < 3 {
+			t.Errorf("standard: %s move %.2f times as far at 16 times the width: want growth, or this test shows nothing", what, g)
+		}
+	}
+}
+
+// distance is the root mean square of the differences.
+func distance(a, b []float32) float64 {
+	sum := 0.
+	for i := range a {
+		sum += float64(a[i]-b[i]) * float64(a[i]-b[i])
+	}
+	return math.Sqrt(sum / float64(len(a)))
+}
