@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/spec"
 	"raretask/pkg/train"
@@ -160,5 +162,46 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 	stack, rows := stackAndRows(t)
 	if _, err := (&Store{Dir: filepath.Join(file, "runs")}).Write(stack, id, rows); err == nil {
 		t.Error("a file for a folder was taken")
+	}
+}
+
+// Files that were written before a column was added must be read: the column is empty.
+func TestReadsFilesOfBefore(t *testing.T) {
+	type before struct {
+		Run     string   `parquet:"run,dict"`
+		Width   int32    `parquet:"width,dict"`
+		Step    int32    `parquet:"step,delta"`
+		Task    int32    `parquet:"task,delta"`
+		Sampled *float32 `parquet:"loss_sampled,optional"`
+	}
+	loss := float32(.25)
+	path := filepath.Join(t.TempDir(), "old.parquet")
+	if err := parquet.WriteFile(path, []before{{"a", 8, 3, 1, &loss}, {"a", 8, 3, 2, nil}}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := Read(path)
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("Read: %d rows, %v", len(rows), err)
+	}
+	if r := rows[0]; r.Run != "a" || r.Width != 8 || r.Task != 1 || *r.Sampled != .25 || r.Depth != 0 || r.Param != "" || rows[1].Sampled != nil {
+		t.Errorf("rows came back as %+v", rows)
+	}
+}
+
+func TestRowsOfParity(t *testing.T) {
+	run := spec.Default()
+	run.Mixture.Family, run.Mixture.Tasks, run.Mixture.Dim, run.Mixture.Block = "parity", 2, 8, 3
+	run.Net = spec.Net{Kind: "mlp", Width: 16, Depth: 2, Parameterization: "mup", Base: 8}
+	rows := Rows(run, train.Evaluation{Step: 5, TrainLoss: .9, Diverged: -1, Sampled: []float64{.5, 1}})
+	store := &Store{Dir: t.TempDir()}
+	path, err := store.Write(spec.Stack{run}, id, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows, err = Read(path); err != nil {
+		t.Fatal(err)
+	}
+	if r := rows[1]; r.Depth != 2 || r.Param != "mup" || r.Base != 8 || r.Block != 3 || !math.IsNaN(r.AlphaHead) || *r.Sampled != 1 || r.Loss != nil {
+		t.Errorf("row came back as %+v", r)
 	}
 }

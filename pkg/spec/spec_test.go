@@ -55,6 +55,18 @@ func TestParseErrors(t *testing.T) {
 		{"the same run twice", "grid: {net.width: [4, 4]}\n", []string{"width 4", "twice"}},
 		{"an unknown scale", "scales: {large: {}}\n", []string{"scales.large", "smoke, quick, paper"}},
 		{"a mistake in another scale", "scales: {paper: {train.stps: 3}}\n", []string{"train.stps", "unknown key"}},
+		{"a bottleneck for parity", "mixture: {family: parity, dim: 32, block: 3}\n", []string{"x.yaml", "net.kind", "bottleneck", "mlp"}},
+		{"a subset larger than its set", "mixture: {family: parity, dim: 8, block: 9}\nnet: {kind: mlp}\n", []string{"x.yaml:1", "mixture.block", "9", "1 … mixture.dim (8)"}},
+		{"more tasks than subsets", "mixture: {family: parity, tasks: 11, dim: 5, block: 3}\nnet: {kind: mlp}\n", []string{"x.yaml:1", "mixture.tasks", "11", "at most 10"}},
+		{"a spectrum for parity", "mixture: {family: parity, dim: 32, block: 3, alpha: [1, 1]}\nnet: {kind: mlp}\n", []string{"mixture.alpha", "no spectrum"}},
+		{"subsets for regression", "mixture: {seed: 1}\n", []string{"x.yaml:1", "mixture.seed", "only parity", "train.seed"}},
+		{"a deep bottleneck", "net: {depth: 2}\n", []string{"x.yaml:1", "net.depth", "2", "1 for a bottleneck", "mlp"}},
+		{"a negative depth", "net: {kind: mlp, depth: -1}\n", []string{"net.depth", "-1", "at least 1"}},
+		{"an unknown parameterization", "net: {parameterization: ntk}\n", []string{"net.parameterization", "ntk", "standard or mup"}},
+		{"mup without its base", "net: {parameterization: mup}\n", []string{"net.base", "0", "at least 1", "width"}},
+		{"a base without mup", "net: {base: 8}\n", []string{"x.yaml:1", "net.base", "8", "mup"}},
+		{"adam with decay", "train: {optimizer: adam}\n", []string{"x.yaml", "train.decay", "0.01", "0 for adam"}},
+		{"an unknown optimizer", "train: {optimizer: sgd}\n", []string{"train.optimizer", "sgd", "adamw or adam"}},
 		{"not YAML", "mixture: [\n", []string{"x.yaml"}},
 		{"empty", "", []string{"x.yaml", "empty"}},
 	} {
@@ -191,5 +203,50 @@ func TestStacks(t *testing.T) {
 func TestHashIsStable(t *testing.T) {
 	if got, want := Default().Hash(), "f9ebc26c02480493"; got != want {
 		t.Errorf("hash of the default run is %s, was %s: results trained before would be lost", got, want)
+	}
+}
+
+// Equal runs have equal hashes, however they are written, and what they differ in makes other stacks and programs.
+func TestNetsOfAStack(t *testing.T) {
+	base := Default()
+	base.Net.Kind = "mlp"
+	s, err := Of("x", base, Vary("net.depth", 0, 2), Vary("net.width", 4, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ := s.Runs()
+	explicit, err := s.With(Vary("net.depth", 1, 2), Vary("net.parameterization", "standard"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, _ := explicit.Runs()
+	for i := range runs {
+		if runs[i].Hash() != same[i].Hash() {
+			t.Errorf("run %d: %+v and %+v have different hashes", i, runs[i].Net, same[i].Net)
+		}
+	}
+	if stacks := Stacks(runs); len(stacks) != 2 || stacks[0].Program() == stacks[1].Program() {
+		t.Errorf("two depths make %d stacks; want two, of different programs", len(stacks))
+	}
+	mup, err := s.With(Vary("net.parameterization", "mup"), Vary("net.base", 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scaled, _ := mup.Runs()
+	if scaled[0].Hash() == runs[0].Hash() || Stacks(scaled)[0].Program() == Stacks(runs)[0].Program() {
+		t.Error("mup shares a hash or a program with standard")
+	}
+	if _, err := s.With(Vary("net.depth", 0, 1)); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("depths 0 and 1 are one run: %v", err)
+	}
+	parity := base
+	parity.Mixture.Family, parity.Mixture.Dim, parity.Mixture.Block = "parity", 32, 3
+	two, err := Of("x", parity, Vary("mixture.seed", 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ = two.Runs()
+	if stacks := Stacks(runs); len(stacks) != 2 || stacks[0].Program() == stacks[1].Program() {
+		t.Error("other subsets of the bits need another program")
 	}
 }

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -52,17 +51,27 @@ func TestNarrowNetSolvesTheRareTaskAlone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for half a minute")
 	}
-	const steps = 6000
-	train := func(tasks int) []float64 {
-		stack := tiny(t, parity(tasks, 16, spec.Net{Kind: "mlp"}), 8)
-		stack[0].Train.Batch, stack[0].Train.Steps = 256, steps
-		return last(trained(t, backendtest.XLA(t), stack, steps)).Runs[0].Sampled
+	const steps, seeds = 6000, 5
+	learned := func(tasks int) (n int, losses []float64) { // seeds that learn the last task
+		stack := tiny(t, parity(tasks, 16, spec.Net{Kind: "mlp"}), slices.Repeat([]int{8}, seeds)...)
+		for i := range stack {
+			data := uint32(1)
+			stack[i].Train.Batch, stack[i].Train.Steps, stack[i].Train.Seed, stack[i].Train.Data = 256, steps, uint32(i), &data
+		}
+		for _, run := range last(trained(t, backendtest.XLA(t), stack, steps)).Runs {
+			losses = append(losses, run.Sampled[tasks-1])
+			if run.Sampled[tasks-1] < .1 {
+				n++
+			}
+		}
+		return n, losses
 	}
-	if alone := train(1); alone[0] > .1 {
-		t.Errorf("alone: loss %.3f bits, want learned (< .1)", alone[0])
-	}
-	if mixed := train(8); mixed[7] < .5 {
-		t.Errorf("rarest of eight: loss %.3f bits, want not learned", mixed[7])
+	alone, losses := learned(1)
+	t.Logf("alone: %.3f bits", losses)
+	mixed, mixedLosses := learned(8)
+	t.Logf("rarest of eight: %.3f bits", mixedLosses)
+	if alone < 3 || mixed > 0 {
+		t.Errorf("%d of %d seeds learn the rare task alone, %d in the mixture: want most, none", alone, seeds, mixed)
 	}
 }
 
@@ -104,33 +113,34 @@ func outputs(t *testing.T, b *backend.Backend, run spec.Run, state RunState) (pr
 // of the last hidden layer must not depend on width under muP; under the standard parameterization it grows.
 func TestMupCoordinates(t *testing.T) {
 	b := backendtest.XLA(t)
-	moved := func(width int, s spec.Net) (prediction, hidden float64) {
-		const seeds = 4
-		for seed := range seeds {
-			stack := tiny(t, parity(5, 12, s), width)
-			stack[0].Train.Rate, stack[0].Train.Seed = 3e-3, uint32(seed)
-			snapshots := trained(t, b, stack, 0, 4)
-			p0, h0 := outputs(t, b, stack[0], snapshots[0].Runs[0])
-			p4, h4 := outputs(t, b, stack[0], snapshots[1].Runs[0])
-			prediction, hidden = prediction+distance(p0, p4)/seeds, hidden+distance(h0, h4)/seeds
-		}
-		return prediction, hidden
-	}
+	const seeds = 2
 	growth := map[string][2]float64{}
 	for name, s := range map[string]spec.Net{
-		"standard": {Kind: "mlp", Depth: 3},
-		"mup":      {Kind: "mlp", Depth: 3, Parameterization: "mup", Base: 32},
+		"standard": {Kind: "mlp", Depth: 2},
+		"mup":      {Kind: "mlp", Depth: 2, Parameterization: "mup", Base: 16},
 	} {
-		p0, h0 := moved(32, s)
-		p1, h1 := moved(512, s)
-		growth[name] = [2]float64{p1 / p0, h1 / h0}
-		t.Log(fmt.Sprintf("%s: predictions moved %.4f at width 32, %.4f at 512; neurons %.4f, %.4f", name, p0, p1, h0, h1))
+		learnable := func(r *spec.Run) { r.Net, r.Train.Schedule, r.Train.Warmup = s, "constant", 1 } // regression: gradients point one way from the start
+		stack := tiny(t, learnable, append(slices.Repeat([]int{16}, seeds), slices.Repeat([]int{256}, seeds)...)...)
+		for i := range stack {
+			data := uint32(1)
+			stack[i].Train.Rate, stack[i].Train.Seed, stack[i].Train.Data = 4e-3, uint32(i%seeds), &data
+		}
+		snapshots := trained(t, b, stack, 0, 4)
+		prediction, hidden := map[int]float64{}, map[int]float64{}
+		for i, run := range stack {
+			p0, h0 := outputs(t, b, run, snapshots[0].Runs[i])
+			p4, h4 := outputs(t, b, run, snapshots[1].Runs[i])
+			prediction[run.Net.Width] += distance(p0, p4) / seeds
+			hidden[run.Net.Width] += distance(h0, h4) / seeds
+		}
+		growth[name] = [2]float64{prediction[256] / prediction[16], hidden[256] / hidden[16]}
+		t.Logf("%s: predictions moved %.4f at width 16, %.4f at 256; neurons %.4f, %.4f", name, prediction[16], prediction[256], hidden[16], hidden[256])
 	}
 	for i, what := range []string{"predictions", "neurons"} {
 		if g := growth["mup"][i]; g < .5 || g > 2 {
 			t.Errorf("mup: %s move %.2f times as far at 16 times the width: want 1", what, g)
 		}
-		if g := growth["standard"][i]; g < 3 {
+		if g := growth["standard"][i]; g < 2.5 {
 			t.Errorf("standard: %s move %.2f times as far at 16 times the width: want growth, or this test shows nothing", what, g)
 		}
 	}
