@@ -51,11 +51,18 @@ func pythonVersion() string {
 	return version
 }
 
-func (l *Lab) requirements() string { return filepath.Join(l.root, "notebooks", "requirements.txt") }
+// environment is a Python environment of pinned packages below the lab's state. link is turned to it when it is complete.
+type environment struct{ name, link, requirements string }
 
-// environmentPin is a digest of the pinned packages.
-func (l *Lab) environmentPin() (string, error) {
-	pins, err := os.ReadFile(l.requirements())
+func (l *Lab) jupyter() environment {
+	return environment{"python environment", filepath.Join(l.state, "python"), filepath.Join(l.root, "notebooks", "requirements.txt")}
+}
+
+func (e environment) python() string { return filepath.Join(e.link, "bin", "python") }
+
+// pin is a digest of the pinned packages.
+func (e environment) pin() (string, error) {
+	pins, err := os.ReadFile(e.requirements)
 	if err != nil {
 		return "", fmt.Errorf("lab: %w; is the clone complete?", err)
 	}
@@ -63,52 +70,51 @@ func (l *Lab) environmentPin() (string, error) {
 	return hex.EncodeToString(sum[:6]), nil
 }
 
-func (l *Lab) checkEnvironment() error {
-	pin, err := l.environmentPin()
+func (l *Lab) checkEnvironment(e environment) error {
+	pin, err := e.pin()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(l.python()); err != nil { // also when the interpreter behind it was uninstalled
+	if _, err := os.Stat(e.python()); err != nil { // also when the interpreter behind it was uninstalled
 		return fmt.Errorf("not installed; run `%s`", backend.Setup)
 	}
-	return l.checkStamp("python environment", pin)
+	return l.checkStamp(e.name, pin)
 }
 
 var jupyterPin = regexp.MustCompile(`(?m)^jupyterlab==(\S+)`)
 
 func (l *Lab) environmentVersion() string {
-	pins, _ := os.ReadFile(l.requirements())
+	pins, _ := os.ReadFile(l.jupyter().requirements)
 	if match := jupyterPin.FindSubmatch(pins); match != nil {
 		return "jupyterlab " + string(match[1])
 	}
 	return ""
 }
 
-// installEnvironment makes the environment in a folder of its own and turns the link `python` to it when it is complete: the scripts
+// installEnvironment makes the environment in a folder of its own and turns the link to it when it is complete: the scripts
 // of an environment hold its path, so it cannot be renamed into place.
-func (l *Lab) installEnvironment(ctx context.Context) error {
+func (l *Lab) installEnvironment(ctx context.Context, e environment) error {
 	base, _, err := findPython()
 	if err != nil {
 		return err
 	}
-	pin, err := l.environmentPin()
+	pin, err := e.pin()
 	if err != nil {
 		return err
 	}
-	link := filepath.Join(l.state, "python")
-	replaced, _ := os.Readlink(link) // kept, because a notebook may be open in it
-	old, _ := filepath.Glob(filepath.Join(l.state, "python-*"))
-	dir, err := os.MkdirTemp(l.state, "python-"+pin+"-")
+	replaced, _ := os.Readlink(e.link) // kept, because somebody may be working in it
+	old, _ := filepath.Glob(e.link + "-*")
+	dir, err := os.MkdirTemp(l.state, filepath.Base(e.link)+"-"+pin+"-")
 	if err != nil {
 		return err
 	}
-	if err := l.fillEnvironment(ctx, base, dir); err != nil {
+	if err := l.fillEnvironment(ctx, e, base, dir); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := os.Symlink(filepath.Base(dir), link+".new"); err != nil && !os.IsExist(err) {
+	if err := os.Symlink(filepath.Base(dir), e.link+".new"); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := os.Rename(link+".new", link); err != nil {
+	if err := os.Rename(e.link+".new", e.link); err != nil {
 		return err
 	}
 	for _, dir := range old {
@@ -116,17 +122,17 @@ func (l *Lab) installEnvironment(ctx context.Context) error {
 			os.RemoveAll(dir)
 		}
 	}
-	return l.writeStamp("python environment", pin)
+	return l.writeStamp(e.name, pin)
 }
 
-func (l *Lab) fillEnvironment(ctx context.Context, base, dir string) error {
+func (l *Lab) fillEnvironment(ctx context.Context, e environment, base, dir string) error {
 	if err := l.run(ctx, base, "-m", "venv", dir); err != nil {
 		return fmt.Errorf("%w\n%s", err, pythonRemedy)
 	}
 	err := l.run(ctx, filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes",
-		"--only-binary=:all:", "-r", l.requirements())
+		"--only-binary=:all:", "-r", e.requirements)
 	if err != nil {
-		return fmt.Errorf("%w\ncheck the network, or name a mirror by PIP_INDEX_URL, and run `%s` again", err, backend.Setup)
+		return fmt.Errorf("%w\ncheck the network, or name a mirror by PIP_INDEX_URL, and run it again", err)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (l *Lab) environment() []string {
 }
 
 // python is the interpreter of the lab's environment.
-func (l *Lab) python() string { return filepath.Join(l.state, "python", "bin", "python") }
+func (l *Lab) python() string { return l.jupyter().python() }
 
 // command runs the lab's Python in a process group of its own, so that Ctrl-C reaches us alone: on cancellation it is asked to stop,
 // and has its time to shut kernels down.

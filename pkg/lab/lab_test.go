@@ -107,7 +107,7 @@ func TestChangedPinIsMissingAlone(t *testing.T) {
 	if missing := names(l.missing(nil)); !slices.Equal(missing, []string{"gonb"}) {
 		t.Errorf("another gonb in go.mod: missing %v; want gonb", missing)
 	}
-	if err := os.WriteFile(l.requirements(), []byte("jupyterlab==5.0.0\n"), 0o644); err != nil {
+	if err := os.WriteFile(l.jupyter().requirements, []byte("jupyterlab==5.0.0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if missing := names(l.missing(nil)); !slices.Equal(missing, []string{"python environment", "gonb"}) {
@@ -168,9 +168,9 @@ func pretended(t *testing.T) *Lab {
 		}
 	}
 	write(filepath.Join(root, "go.mod"), "module raretask\n\ngo 1.26.5\n\nrequire (\n\tgithub.com/janpfeifer/gonb v0.11.5\n\tgolang.org/x/tools v0.45.0\n\tgolang.org/x/tools/gopls v0.22.0\n)\n")
-	write(l.requirements(), "jupyterlab==4.6.6\n")
+	write(l.jupyter().requirements, "jupyterlab==4.6.6\n")
 	write(l.python(), "")
-	pin, err := l.environmentPin()
+	pin, err := l.jupyter().pin()
 	if err != nil {
 		t.Fatal(err)
 	}

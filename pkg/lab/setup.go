@@ -29,7 +29,8 @@ func (l *Lab) parts() []part {
 		{"go", goVersion, l.checkGo, nil},
 		{compilerPart, compilerVersion, checkCompiler, nil},
 		{"python", pythonVersion, checkPython, nil},
-		{"python environment", l.environmentVersion, l.checkEnvironment, l.installEnvironment},
+		{l.jupyter().name, l.environmentVersion, func() error { return l.checkEnvironment(l.jupyter()) },
+			func(ctx context.Context) error { return l.installEnvironment(ctx, l.jupyter()) }},
 	}
 	for _, tool := range tools {
 		parts = append(parts, part{tool.name, func() string { return l.toolVersion(tool) },

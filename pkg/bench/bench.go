@@ -1,0 +1,258 @@
+// Package bench measures how many model-steps a second sweeps train at, beside JAX and PyTorch on the same work in the same run, and what
+// share of the machine's measured matrix-product peak that is. The peers' programs and pins are in the folder peers.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/lab"
+	"raretask/pkg/spec"
+)
+
+// Case is a sweep to train: widths x seeds runs.
+type Case struct {
+	Name, About string
+	Runs        []spec.Run // ordered by width, then seed
+	Shared      bool       // one data stream for all seeds
+	Timed       int        // steps of a timed round; the sweep's own length is that of its runs
+}
+
+// Cases returns the cases of the benchmark. A timed round of each takes seconds; steps, if not 0, sets its length.
+func Cases(steps int) ([]Case, error) {
+	seeds := []int{0, 1, 2, 3}
+	large := []spec.Axis{spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
+	shared := append(large, spec.Vary("train.data", 0))
+	var cases []Case
+	for _, c := range []struct {
+		name, about, preset, scale string
+		timed                      int
+		changes                    []spec.Axis
+	}{
+		{"fig2", "the paper's Figure 2, one data stream for all seeds", "fig2", "paper", 16, shared},
+		{"fig2-streams", "the paper's Figure 2, a data stream for each seed", "fig2", "paper", 16, large},
+		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, nil},
+	} {
+		sweep, err := spec.Load(c.preset, c.scale)
+		if err != nil {
+			return nil, err
+		}
+		if sweep, err = sweep.With(c.changes...); err != nil {
+			return nil, err
+		}
+		runs, err := sweep.Runs()
+		if err != nil {
+			return nil, err
+		}
+		if steps > 0 {
+			c.timed = steps
+		}
+		cases = append(cases, newCase(c.name, c.about, runs, c.timed))
+	}
+	return cases, nil
+}
+
+func newCase(name, about string, runs []spec.Run, timed int) Case {
+	slices.SortStableFunc(runs, func(a, b spec.Run) int { return a.Net.Width - b.Net.Width })
+	return Case{name, about, runs, len(spec.Stacks(runs)) == 1, timed}
+}
+
+// seeds returns how many runs each width has.
+func (c Case) seeds() int {
+	n := 0
+	for _, run := range c.Runs {
+		if run.Net == c.Runs[0].Net {
+			n++
+		}
+	}
+	return n
+}
+
+// at returns the case's runs on the data of a round: every round trains from the same initial values on fresh data.
+func (c Case) at(round int) []spec.Run {
+	runs := slices.Clone(c.Runs)
+	for i := range runs {
+		data := uint32(round)
+		if !c.Shared {
+			data = uint32(round*c.seeds() + i%c.seeds())
+		}
+		runs[i].Train.Data = &data
+	}
+	return runs
+}
+
+// Peers are the programs to compare with: idiomatic JAX and PyTorch, eager and compiled; and JAX given our algorithm, which tells what
+// is the engine's and what the idea's.
+var Peers = []string{"jax", "torch", "torch-compile", tiles}
+
+const (
+	ours  = "raretask"
+	tiles = "jax-tiles" // no rival: our own algorithm
+)
+
+// Settings of a benchmark.
+type Settings struct {
+	Cases  []Case
+	Rounds int      // timed rounds, in which all programs take turns; medians are reported
+	Peers  []string // of Peers
+	Python string   // interpreter with the peers' packages
+}
+
+// Run runs the benchmark.
+//
+// In every round our program and the peers take turns on the same work, so that what else the machine does meets
+// all of them. A peer that does not work here is recorded with its error and left out.
+func Run(ctx context.Context, b *backend.Backend, s Settings, progress lab.Progress) (*Report, error) {
+	report := &Report{Machine: Machine{CPU: cpuName(), Cores: runtime.NumCPU(), Backend: b.Identity.Name + ", " + b.Identity.Version}, Rounds: s.Rounds}
+	gauge, err := newGauge(b)
+	if err != nil {
+		return nil, err
+	}
+	defer gauge.finalize()
+	tell := &teller{progress: progress, total: len(s.Cases) * (len(s.Peers) + 1) * (s.Rounds + 1)}
+	for _, c := range s.Cases {
+		result, err := runCase(ctx, b, c, s, gauge, tell)
+		if err != nil {
+			return nil, fmt.Errorf("bench: %s: %w", c.Name, err)
+		}
+		report.Cases = append(report.Cases, *result)
+	}
+	report.Machine.Peak, report.Machine.Bandwidth = median(gauge.peaks), median(gauge.bandwidths)
+	for i := range report.Cases {
+		report.Cases[i].finish(report.Machine)
+	}
+	return report, nil
+}
+
+// contender is a program that trains a case.
+type contender struct {
+	Program
+	trainer  trainer
+	outcomes []outcome
+}
+
+// trainer trains a case's runs, from their initial values, on the data of a round.
+type trainer interface {
+	train(ctx context.Context, round int) (outcome, error)
+	close()
+}
+
+// outcome is one training of a case.
+type outcome struct {
+	step, cpu float64   // milliseconds for a step of all runs, and of processor time
+	loss      []float64 // by which trainings are compared, for each run
+}
+
+func runCase(ctx context.Context, b *backend.Backend, c Case, s Settings, gauge *gauge, tell *teller) (*Result, error) {
+	folder, err := os.MkdirTemp("", "raretask-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	var contenders []*contender
+	defer func() {
+		for _, t := range contenders {
+			t.trainer.close()
+		}
+	}()
+	for _, name := range append([]string{ours}, s.Peers...) {
+		t := &contender{Program: Program{Name: name}, trainer: none{}}
+		contenders = append(contenders, t)
+		err := tell.doing(fmt.Sprintf("%s: %s compiles", c.Name, name), func() (err error) {
+			var made trainer
+			if name == ours {
+				made, err = newOurs(ctx, b, c, folder, &t.Program)
+			} else {
+				made, err = newPeer(ctx, s.Python, c, folder, &t.Program)
+			}
+			if err == nil {
+				t.trainer = made
+			}
+			return err
+		})
+		if err := t.failed(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+	for round := range s.Rounds {
+		if err := gauge.measure(); err != nil {
+			return nil, err
+		}
+		for _, t := range contenders {
+			err := tell.doing(fmt.Sprintf("%s: %s, round %d of %d", c.Name, t.Name, round+1, s.Rounds), func() error { return t.train(ctx, round) })
+			if err := t.failed(ctx, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return newResult(c, contenders), nil
+}
+
+func (t *contender) train(ctx context.Context, round int) error {
+	if t.Error != "" {
+		return nil
+	}
+	result, err := t.trainer.train(ctx, round)
+	if err == nil {
+		t.outcomes = append(t.outcomes, result)
+	}
+	return err
+}
+
+// failed records a peer's error; one of ours, and an interruption, ends the benchmark.
+func (t *contender) failed(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	t.trainer.close()
+	t.trainer = none{}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if t.Name == ours {
+		return err
+	}
+	t.Error = err.Error()
+	return nil
+}
+
+// none is what a contender trains with when it doesn't work.
+type none struct{}
+
+func (none) train(context.Context, int) (outcome, error) { return outcome{}, fmt.Errorf("no program") }
+func (none) close()                                      {}
+
+// teller counts what there is to do.
+type teller struct {
+	progress    lab.Progress
+	step, total int
+}
+
+func (t *teller) doing(text string, do func() error) error {
+	t.step++
+	if t.progress == nil {
+		return do()
+	}
+	event := lab.Event{Text: text, Step: t.step, Total: t.total}
+	t.progress(event)
+	begin := now()
+	err := do()
+	event.Done, event.Seconds = true, now().Sub(begin).Seconds()
+	t.progress(event)
+	return err
+}
+
+// median returns the middle of the values, NaN for none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

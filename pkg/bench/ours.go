@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/mixture"
+	"raretask/pkg/spec"
+	"raretask/pkg/train"
+)
+
+var now = time.Now
+
+// initialFile is the file of a case's initial values, in the case's folder: every program starts from ours.
+const initialFile = "initial"
+
+// engine is our program for a case.
+type engine struct {
+	c         Case
+	program   *train.Program
+	evaluator *evaluator
+}
+
+// newOurs compiles our program and writes the initial values of all runs for the peers.
+func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *Program) (trainer, error) {
+	stacks := spec.Stacks(c.Runs)
+	program, err := train.New(b, stacks[0])
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{c: c, program: program}
+	if e.evaluator, err = newEvaluator(c); err != nil {
+		return nil, err
+	}
+	initial := make([][][]float32, len(c.Runs))
+	for _, stack := range stacks {
+		err := program.Train(ctx, stack, []int{0, 1}, func(s train.Snapshot) error {
+			for i, state := range s.Runs {
+				if s.Step == 0 {
+					initial[e.index(stack[i])] = state.Weights
+				}
+			}
+			return nil
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+	}
+	p.Version, p.Compile = b.Identity.Name, program.Compile.Seconds()
+	return e, writeWeights(filepath.Join(folder, initialFile), initial)
+}
+
+// index returns the place of a stack's run among the case's runs.
+func (e *engine) index(run spec.Run) int {
+	for i, r := range e.c.Runs {
+		if r.Net == run.Net && r.Train.Seed == run.Train.Seed {
+			return i
+		}
+	}
+	return -1
+}
+
+func (e *engine) train(ctx context.Context, round int) (outcome, error) {
+	o := outcome{loss: make([]float64, len(e.c.Runs))}
+	var wall, cpu time.Duration
+	for _, stack := range spec.Stacks(e.c.at(round)) {
+		var begin, end time.Time
+		var cpuBegin, cpuEnd time.Duration
+		err := e.program.Train(ctx, stack, []int{e.c.Timed}, func(s train.Snapshot) error {
+			for i, state := range s.Runs {
+				loss, err := e.evaluator.loss(stack[i], state.Weights, state.Loss)
+				if err != nil {
+					return err
+				}
+				o.loss[e.index(stack[i])] = loss
+			}
+			return nil
+		}, func(step int) {
+			// From the end of the first dispatch on, which is one step: initial values and evaluations are no part of it.
+			end, cpuEnd = now(), processorTime()
+			if step == 1 {
+				begin, cpuBegin = end, cpuEnd
+			}
+		})
+		if err != nil {
+			return o, err
+		}
+		wall, cpu = wall+end.Sub(begin), cpu+cpuEnd-cpuBegin
+	}
+	o.step, o.cpu = milliseconds(wall)/float64(e.c.Timed-1), milliseconds(cpu)/float64(e.c.Timed-1)
+	return o, nil
+}
+
+func (e *engine) close() { e.program.Finalize() }
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
+
+// evaluator gives the loss by which trainings are compared.
+type evaluator struct {
+	evaluator *train.Evaluator
+	tasks     int
+	exact     bool
+}
+
+func newEvaluator(c Case) (*evaluator, error) {
+	m, err := mixture.New(c.Runs[0].Mixture)
+	if err != nil {
+		return nil, err
+	}
+	_, exact := m.Theory()
+	return &evaluator{train.NewEvaluator(m), m.Family.Tasks(), exact}, nil
+}
+
+// measure names the loss.
+func (e *evaluator) measure() string {
+	if e.exact {
+		return "encoder loss"
+	}
+	return "training loss"
+}
+
+// loss is the exact encoder loss after training, where the family has one, or else the mean training loss.
+func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (float64, error) {
+	if !e.exact {
+		return training, nil
+	}
+	evaluation, err := e.evaluator.Evaluate(run, 0, train.RunState{Weights: weights, Diverged: -1})
+	if err != nil {
+		return 0, err
+	}
+	return evaluation.Exact.EncoderLoss, nil
+}
+
+// writeWeights writes the arrays of all runs as float32, run by run.
+func writeWeights(path string, runs [][][]float32) error {
+	var buffer bytes.Buffer
+	for _, arrays := range runs {
+		for _, values := range arrays {
+			if err := binary.Write(&buffer, binary.LittleEndian, values); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(path, buffer.Bytes(), 0o600)
+}
+
+// readWeights reads what writeWeights writes; like has the shape of the runs.
+func readWeights(path string, sizes [][]int) ([][][]float32, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	reader := bytes.NewReader(data)
+	runs := make([][][]float32, len(sizes))
+	for i, arrays := range sizes {
+		for _, n := range arrays {
+			values := make([]float32, n)
+			if err := binary.Read(reader, binary.LittleEndian, values); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			runs[i] = append(runs[i], values)
+		}
+	}
+	if reader.Len() > 0 {
+		return nil, fmt.Errorf("%s: %d bytes too many", path, reader.Len())
+	}
+	return runs, nil
+}

@@ -1,0 +1,224 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/lab"
+	"raretask/pkg/mixture"
+	"raretask/pkg/net"
+	"raretask/pkg/spec"
+	"raretask/tasks"
+)
+
+// peer is a Python process that trains a case on request (peers/peer.py).
+type peer struct {
+	c         Case
+	evaluator *evaluator
+	nets      [][]array
+	final     string
+	process   *exec.Cmd
+	requests  io.WriteCloser
+	answers   *bufio.Reader
+	stderr    *bytes.Buffer
+}
+
+// array is a weight of a net, as peers are told of it.
+type array struct {
+	Name string `json:"name"`
+	Dims []int  `json:"dims"`
+}
+
+// work is a case as peers are told of it.
+type work struct {
+	Family    string      `json:"family"`
+	Dim       int         `json:"dim"`
+	Amplitude [][]float32 `json:"amplitude"` // K x d_T square roots of each task's eigenvalues
+	Frequency []float64   `json:"frequency"`
+	Nets      [][]array   `json:"nets"` // of each width
+	Seeds     int         `json:"seeds"`
+	Shared    bool        `json:"shared"`
+	Steps     int         `json:"steps"`
+	Batch     int         `json:"batch"`
+	Rate      float64     `json:"rate"`
+	Warmup    int         `json:"warmup"`
+	Decay     float64     `json:"decay"`
+	Clip      float64     `json:"clip"`
+	Threads   int         `json:"threads"`
+	Initial   string      `json:"initial_file"`
+	Final     string      `json:"final_file"`
+}
+
+// newPeer starts a peer and waits until it has compiled.
+func newPeer(ctx context.Context, python string, c Case, folder string, p *Program) (trainer, error) {
+	w, err := newWork(c, folder, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	root, err := backend.Root()
+	if err != nil {
+		return nil, err
+	}
+	l, err := lab.Open()
+	if err != nil {
+		return nil, err
+	}
+	r := &peer{c: c, nets: w.Nets, final: w.Final, stderr: new(bytes.Buffer)}
+	if r.evaluator, err = newEvaluator(c); err != nil {
+		return nil, err
+	}
+	r.process = exec.CommandContext(ctx, python, filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
+	r.process.Env = append(l.PeersEnvironment(), "PYTHONDONTWRITEBYTECODE=1", "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(folder, "inductor"))
+	r.process.Stderr = r.stderr
+	r.process.WaitDelay = 5 * time.Second
+	answers, err := r.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	r.answers = bufio.NewReader(answers)
+	if r.requests, err = r.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := r.process.Start(); err != nil {
+		return nil, err
+	}
+	var ready struct {
+		Compile float64 `json:"compile"`
+		Version string  `json:"version"`
+	}
+	if err := r.ask(w, &ready); err != nil {
+		r.close()
+		return nil, err
+	}
+	p.Compile, p.Version = ready.Compile, ready.Version
+	return r, nil
+}
+
+// newWork describes a case to a peer.
+func newWork(c Case, folder, program string) (work, error) {
+	run := c.Runs[0]
+	m, err := mixture.New(run.Mixture)
+	if err != nil {
+		return work{}, err
+	}
+	regression, ok := m.Family.(*tasks.Regression)
+	if !ok || run.Net.Kind != "bottleneck" || run.Train.Schedule != "inverse-sqrt" {
+		return work{}, fmt.Errorf("the peers train a bottleneck on regression tasks with the schedule inverse-sqrt, not %s on %s with %s",
+			run.Net.Kind, run.Mixture.Family, run.Train.Schedule)
+	}
+	t := run.Train
+	w := work{Family: run.Mixture.Family, Dim: m.Family.Inputs(), Amplitude: amplitudes(regression), Frequency: m.Frequency, Seeds: c.seeds(),
+		Shared: c.Shared, Steps: c.Timed, Batch: t.Batch, Rate: t.Rate, Warmup: t.Warmup, Decay: t.Decay, Clip: t.Clip, Threads: runtime.NumCPU(),
+		Initial: filepath.Join(folder, initialFile), Final: filepath.Join(folder, program)}
+	for i := 0; i < len(c.Runs); i += w.Seeds {
+		arrays, err := arraysOf(c.Runs[i], m)
+		if err != nil {
+			return w, err
+		}
+		w.Nets = append(w.Nets, arrays)
+	}
+	return w, nil
+}
+
+// amplitudes returns the square roots of each task's eigenvalues.
+func amplitudes(r *tasks.Regression) [][]float32 {
+	rows := make([][]float32, len(r.Spectrum))
+	for k, spectrum := range r.Spectrum {
+		for _, lambda := range spectrum {
+			rows[k] = append(rows[k], float32(math.Sqrt(lambda)))
+		}
+	}
+	return rows
+}
+
+func arraysOf(run spec.Run, m *mixture.Mixture) ([]array, error) {
+	n, err := net.New(run.Net, m.Family)
+	if err != nil {
+		return nil, err
+	}
+	var arrays []array
+	for _, weight := range n.Weights() {
+		arrays = append(arrays, array{weight.Name, weight.Dims})
+	}
+	return arrays, nil
+}
+
+// ask sends a line and reads the answer.
+func (r *peer) ask(request, answer any) error {
+	line, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	_, err = r.requests.Write(append(line, '\n'))
+	if err == nil {
+		line, err = r.answers.ReadBytes('\n')
+	}
+	if err == nil {
+		return json.Unmarshal(line, answer)
+	}
+	r.process.Wait() // so that all it said is here
+	lines := strings.Split(strings.TrimSpace(r.stderr.String()), "\n")
+	return errors.New(strings.Join(lines[max(0, len(lines)-3):], "\n"))
+}
+
+func (r *peer) train(_ context.Context, round int) (outcome, error) {
+	var answer struct {
+		Seconds float64   `json:"seconds"`
+		CPU     float64   `json:"cpu"`
+		Loss    []float64 `json:"loss"`
+	}
+	if err := r.ask(map[string]int{"round": round}, &answer); err != nil {
+		return outcome{}, err
+	}
+	o := outcome{step: answer.Seconds * 1e3 / float64(r.c.Timed), cpu: answer.CPU * 1e3 / float64(r.c.Timed)}
+	weights, err := readWeights(r.final, r.sizes())
+	if err != nil {
+		return o, err
+	}
+	if len(answer.Loss) != len(r.c.Runs) {
+		return o, fmt.Errorf("%d losses for %d runs", len(answer.Loss), len(r.c.Runs))
+	}
+	for i, run := range r.c.Runs {
+		loss, err := r.evaluator.loss(run, weights[i], answer.Loss[i])
+		if err != nil {
+			return o, err
+		}
+		o.loss = append(o.loss, loss)
+	}
+	return o, nil
+}
+
+// sizes returns how many numbers each array of each run has.
+func (r *peer) sizes() [][]int {
+	var sizes [][]int
+	for i := range r.c.Runs {
+		var run []int
+		for _, a := range r.nets[i/r.c.seeds()] {
+			n := 1
+			for _, d := range a.Dims {
+				n *= d
+			}
+			run = append(run, n)
+		}
+		sizes = append(sizes, run)
+	}
+	return sizes
+}
+
+// close ends the process: it stops when there are no more requests.
+func (r *peer) close() {
+	r.requests.Close()
+	r.process.Wait()
+}

@@ -1,0 +1,144 @@
+"""The peer in JAX.
+
+Program jax is the sweep as people write it: vmap over seeds, lax.scan over steps, jit, one program for each width, and
+every sample's prediction by all K decoders, of which its own is kept. Program jax-tiles is our algorithm in JAX: one
+program and one batch for all widths, the batch sorted by task and cut into pairs of a tile and a task (package mixture).
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+
+class Trainer:
+    def __init__(self, case, program):
+        self.case, self.version = case, f"jax {jax.__version__}, optax {optax.__version__}"
+        initial = jax.tree.map(jnp.asarray, case.initial())
+        # A group is what one program trains: a width with its seeds, or all widths.
+        build = train_tiles if program == "jax-tiles" else train_width
+        self.groups = [initial] if program == "jax-tiles" else [[weights] for weights in initial]
+        begin = time.perf_counter()
+        self.programs = [jax.jit(build(case)).lower(weights, self.key(0)).compile() for weights in self.groups]
+        self.compile_seconds = time.perf_counter() - begin
+
+    def key(self, round):
+        """The key of the data: one stream for all seeds, or one for each."""
+        if self.case.shared:
+            return jax.random.key(round)
+        return jax.vmap(jax.random.key)(round * self.case.seeds + jnp.arange(self.case.seeds))
+
+    def train(self, round, clock):
+        losses, final = [], []
+        for weights, program in zip(self.groups, self.programs):
+            with clock:
+                trained, loss = jax.block_until_ready(program(weights, self.key(round)))
+            final += [{name: np.asarray(v) for name, v in w.items()} for w in trained]
+            losses += np.asarray(loss).T.ravel().tolist()  # [seeds, widths] to widths x seeds
+        return losses, final
+
+
+def optimizer(case):
+    """AdamW after clipping to norm 1, at rate·min(t/warmup, sqrt(warmup/t)) for t = 1, 2, …"""
+
+    def rate(count):
+        t = count + 1.0
+        return case.rate * jnp.minimum(t / case.warmup, jnp.sqrt(case.warmup / t))
+
+    return optax.chain(optax.clip_by_global_norm(case.clip), optax.adamw(rate, weight_decay=case.decay))
+
+
+def scan(case, draw, losses):
+    """Returns train(weights, key): case.steps steps of one run of each width in weights; losses(weights, batch) holds
+    the loss of each width."""
+    tx = optimizer(case)
+
+    def train(weights, key):
+        def step(carry, i):
+            weights, states = carry
+            batch = draw(jax.random.fold_in(key, i))
+
+            def total(weights):
+                loss = losses(weights, batch)
+                return loss.sum(), loss
+
+            gradients, loss = jax.grad(total, has_aux=True)(weights)
+            pairs = [tx.update(g, s, w) for g, s, w in zip(gradients, states, weights)]
+            weights = [optax.apply_updates(w, update) for w, (update, _) in zip(weights, pairs)]
+            return (weights, [state for _, state in pairs]), loss
+
+        (weights, _), loss = jax.lax.scan(step, (weights, [tx.init(w) for w in weights]), jnp.arange(case.steps))
+        return weights, loss.mean(0)
+
+    return jax.vmap(train, in_axes=(0, None if case.shared else 0))
+
+
+def blocks(case):
+    """What a task's target is made of: each task's coordinates of x, and their amplitudes."""
+    amplitude = jnp.asarray(case.amplitude, jnp.float32)
+    tasks, block = amplitude.shape
+    return amplitude, lambda x: x[:, : tasks * block].reshape(-1, tasks, block)
+
+
+def train_width(case):
+    amplitude, own_block = blocks(case)
+    tasks, frequency = len(amplitude), jnp.asarray(case.frequency, jnp.float32)
+
+    def draw(key):
+        key_task, key_x = jax.random.split(key)
+        task = jax.random.choice(key_task, tasks, (case.batch,), p=frequency)
+        x = jax.random.normal(key_x, (case.batch, case.dim))
+        y = amplitude[task] * jnp.take_along_axis(own_block(x), task[:, None, None], axis=1)[:, 0]
+        return x, task, y
+
+    def losses(weights, batch):
+        x, task, y = batch
+        h = x @ weights[0]["encoder"].T
+        predictions = jnp.einsum("bn,kon->bko", h, weights[0]["decoder"])
+        own = jnp.einsum("bko,bk->bo", predictions, jax.nn.one_hot(task, tasks))
+        return jnp.mean((own - y) ** 2)[None]
+
+    return scan(case, draw, losses)
+
+
+def train_tiles(case):
+    amplitude, own_block = blocks(case)
+    tasks, rows = len(amplitude), max(r for r in range(1, 17) if case.batch % r == 0)
+    tiles = case.batch // rows
+    cumulative = jnp.cumsum(jnp.asarray(case.frequency, jnp.float32)).at[-1].set(1.0)
+
+    def draw(key):
+        key_task, key_x = jax.random.split(key)
+        u = jax.random.uniform(key_task, (case.batch,))
+        end = (u[:, None] < cumulative).sum(0)
+        begin = jnp.concatenate([jnp.zeros(1, end.dtype), end[:-1]])
+        between = lambda v, a, b: ((v[:, None] >= a) & (v[:, None] < b)).astype(jnp.float32)
+        one_hot = between(jnp.arange(case.batch), begin, end)
+        x = jax.random.normal(key_x, (case.batch, case.dim))
+        y = jnp.einsum("bko,bk,ko->bo", own_block(x), one_hot, amplitude)
+
+        first, last = begin // rows, (end - 1) // rows
+        pair_end = jnp.cumsum(jnp.where(end > begin, last - first + 1, 0))
+        pair_begin = jnp.concatenate([jnp.zeros(1, pair_end.dtype), pair_end[:-1]])
+        pair = jnp.arange(tiles + tasks - 1)
+        pair_task = between(pair, pair_begin, pair_end)
+        pick = lambda v: (pair_task * v).sum(1)
+        tile = jnp.where(pair < pair_end[-1], pick(first) + pair - pick(pair_begin), -2 * tiles)
+        pair_tile = (tile[:, None] == jnp.arange(tiles)).astype(jnp.float32)
+        row = tile[:, None] * rows + jnp.arange(rows)
+        mask = ((row >= pick(begin)[:, None]) & (row < pick(end)[:, None])).astype(jnp.float32)
+        return x, y, pair_tile, pair_task, mask
+
+    def losses(weights, batch):
+        x, y, pair_tile, pair_task, mask = batch
+        of_pairs = lambda v: (pair_tile @ v.reshape(tiles, -1)).reshape(-1, rows, v.shape[-1])
+        target, all_losses = of_pairs(y), []
+        for w in weights:
+            decoder = jnp.einsum("pk,kon->pon", pair_task, w["decoder"])
+            prediction = jnp.einsum("prn,pon->pro", of_pairs(x @ w["encoder"].T), decoder)
+            all_losses.append((((prediction - target) ** 2).mean(-1) * mask).sum() / case.batch)
+        return jnp.stack(all_losses)
+
+    return scan(case, draw, losses)

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/bench"
+	"raretask/pkg/lab"
+)
+
+func init() { verbs = append(verbs, newBenchCommand) }
+
+func newBenchCommand() *cobra.Command {
+	var peers bool
+	var steps, rounds int
+	var only string
+	cmd := &cobra.Command{
+		Use:   "bench [CASE…]",
+		Short: "Measure how fast sweeps train, beside JAX and PyTorch",
+		Long: `Trains the paper's Figure 2 at full and at reduced size and reports model-steps a second (a step of one run), compile time apart
+and included, and the share of the machine's measured matrix-product peak.
+
+With --peers the same sweeps are trained by JAX and PyTorch as people write them, from the same initial values; the programs
+take turns, medians over rounds are reported, and so is how far the trained losses are apart. The first time that installs JAX
+and PyTorch into .raretask/peers: on Linux about 3 GB to fetch and 6 GB on disk, because the package index has PyTorch
+there only with its CUDA libraries. Meanwhile the machine should do nothing else.`,
+		Example: `  raretask bench                          # a minute
+  raretask bench --peers                  # minutes
+  raretask bench fig2 --peers --steps 50
+  raretask bench --peers --json | jq '.cases[] | {name, ratio, peak_share}'`,
+	}
+	cmd.Flags().BoolVar(&peers, "peers", false, "train with JAX and PyTorch too")
+	cmd.Flags().IntVar(&steps, "steps", 0, "`steps` of a timed round (default: as many as take seconds)")
+	cmd.Flags().IntVar(&rounds, "rounds", 3, "timed `rounds`, at least 2")
+	cmd.Flags().StringVar(&only, "only", "", "the peers to compare with, separated by commas (default "+strings.Join(bench.Peers, ",")+")")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		settings := bench.Settings{Rounds: rounds}
+		switch {
+		case rounds < 2:
+			return badUsage("--rounds %d: want at least 2: the spread over rounds says how far to trust a median", rounds)
+		case steps < 0 || steps == 1:
+			return badUsage("--steps %d: want at least 2: the first step of a round is not timed", steps)
+		case only != "" && !peers:
+			return badUsage("--only %s: want --peers beside it", only)
+		}
+		var err error
+		if settings.Cases, err = benchCases(names, steps); err != nil {
+			return err
+		}
+		if peers {
+			if settings.Peers, err = benchPeers(only); err != nil {
+				return err
+			}
+		}
+		return runBench(cmd, settings)
+	}
+	return cmd
+}
+
+// benchCases returns the cases of these names, or all.
+func benchCases(names []string, steps int) ([]bench.Case, error) {
+	all, err := bench.Cases(steps)
+	if err != nil || len(names) == 0 {
+		return all, err
+	}
+	var cases []bench.Case
+	for _, name := range names {
+		at := slices.IndexFunc(all, func(c bench.Case) bool { return c.Name == name })
+		if at < 0 {
+			var known []string
+			for _, c := range all {
+				known = append(known, c.Name)
+			}
+			return nil, badUsage("no case is named %q; want %s", name, strings.Join(known, ", "))
+		}
+		cases = append(cases, all[at])
+	}
+	return cases, nil
+}
+
+func benchPeers(only string) ([]string, error) {
+	if only == "" {
+		return bench.Peers, nil
+	}
+	names := strings.Split(only, ",")
+	for _, name := range names {
+		if !slices.Contains(bench.Peers, name) {
+			return nil, badUsage("--only: no peer is named %q; want %s", name, strings.Join(bench.Peers, ", "))
+		}
+	}
+	return names, nil
+}
+
+func runBench(cmd *cobra.Command, settings bench.Settings) error {
+	progress, stop := showProgress(os.Stderr)
+	defer stop()
+	if len(settings.Peers) > 0 {
+		l, err := lab.Open()
+		if err != nil {
+			return err
+		}
+		if err := l.SetupPeers(cmd.Context(), progress); err != nil {
+			return err
+		}
+		settings.Python, _ = l.PeersPython()
+	}
+	b, err := backend.Open()
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	report, err := bench.Run(cmd.Context(), b, settings, progress)
+	stop()
+	if err != nil {
+		return err
+	}
+	if wantsJSON(cmd) {
+		return printJSON(cmd, report)
+	}
+	_, err = fmt.Fprint(cmd.OutOrStdout(), report.Markdown())
+	return err
+}

@@ -1,0 +1,54 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func (l *Lab) peers() environment {
+	return environment{"peers", filepath.Join(l.state, "peers"), filepath.Join(l.root, "pkg", "bench", "peers", "requirements.txt")}
+}
+
+// PeersPython returns the interpreter of the environment that the benchmark's peers run in; false where it is not installed,
+// or from other pins.
+func (l *Lab) PeersPython() (python string, ok bool) {
+	e := l.peers()
+	return e.python(), l.checkEnvironment(e) == nil
+}
+
+// SetupPeers installs JAX and PyTorch for the benchmark, apart from the notebooks' environment, where they are missing. On Linux that is
+// about 3 GB to fetch and 6 GB on disk: the package index has PyTorch for Linux only with its CUDA libraries, which it does not start
+// without.
+func (l *Lab) SetupPeers(ctx context.Context, progress Progress) error {
+	e := l.peers()
+	if l.checkEnvironment(e) == nil {
+		return nil
+	}
+	if err := os.MkdirAll(l.state, 0o755); err != nil {
+		return fmt.Errorf("lab: cannot write in %s: %w; make the checkout writable", l.root, err)
+	}
+	unlock, err := l.lock(ctx, progress)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if l.checkEnvironment(e) == nil { // another set-up made it meanwhile
+		return nil
+	}
+	part := part{name: e.name, install: func(ctx context.Context) error { return l.installEnvironment(ctx, e) }}
+	return l.install(ctx, part, Event{Text: "installing JAX and PyTorch to compare with (once; on Linux about 3 GB to fetch)", Step: 1, Total: 1}, progress)
+}
+
+// PeersEnvironment is what the peers run in: like the rest of the lab, and without the XLA flags that are meant for our programs.
+func (l *Lab) PeersEnvironment() []string {
+	var environment []string
+	for _, setting := range l.environment() {
+		if !strings.HasPrefix(setting, "XLA_FLAGS=") {
+			environment = append(environment, setting)
+		}
+	}
+	return environment
+}
