@@ -76,7 +76,9 @@ func (t *toy) nudged(tb testing.TB, b *backend.Backend, path string, at int, by 
 	v := m.Store.GetVariable(path)
 	flat := tensors.MustCopyFlatData[float64](v.MustValue())
 	flat[at] += by
-	v.MustSetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...))
+	if err := v.SetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...)); err != nil {
+		tb.Fatal(err)
+	}
 	losses, err := m.losses(b.Backend, t.inputs())
 	if err != nil {
 		tb.Fatal(err)

@@ -33,7 +33,9 @@ func TestGradientsAreThoseOfJAX(t *testing.T) {
 			"/hidden/weights":  tensors.FromFlatDataAndDimensions(sines(5, 4, .3), 5, 4),
 			"/readout/weights": tensors.FromFlatDataAndDimensions(sines(4, 3, .4), 4, 3),
 		} {
-			toy.Store.GetVariable(path).MustSetValue(v)
+			if err := toy.Store.GetVariable(path).SetValue(v); err != nil {
+				t.Fatal(err)
+			}
 		}
 		x, y := tensors.FromFlatDataAndDimensions(sines(12, 5, .1), 12, 5), tensors.FromFlatDataAndDimensions(sines(12, 3, .2), 12, 3)
 		got, err := toy.Gradients(b.Backend, Options{}, x, y, toy.present)

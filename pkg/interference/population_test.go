@@ -35,7 +35,9 @@ func TestSampledGradientsApproachThePopulation(t *testing.T) {
 			}
 		}
 		v := model.Store.GetVariable("/decoder")
-		v.MustSetValue(tensors.FromFlatDataAndDimensions(decoder, v.Shape().Dimensions...))
+		if err := v.SetValue(tensors.FromFlatDataAndDimensions(decoder, v.Shape().Dimensions...)); err != nil {
+			t.Fatal(err)
+		}
 		vectors, err := model.Vectors(b.Backend, []Part{{Path: "encoder"}}, []uint32{uint32(seed), 0}, int32(0))
 		if err != nil {
 			t.Fatal(err)
