@@ -13,8 +13,9 @@ import (
 )
 
 // Bottleneck is the student of Sec. 3: one linear encoder W (N x D) shared by all tasks and one linear decoder
-// D_k (O x N) for each, chosen by the sample's task; the prediction is s D_k W x with s = Shrink, which is 1 but under
-// muP for Adam, where it is base/width and decoders start at zero (Yang & Hu, arXiv 2203.03466, Table 8).
+// D_k (O x N) for each, chosen by the sample's task; the prediction is s D_k W x with s = Shrink (0 stands for
+// 1), which is other than 1 only under muP for Adam: there it is base/width, and decoders start at zero (Yang & Hu,
+// arXiv 2203.03466, Table 8).
 type Bottleneck struct {
 	Tasks, Inputs, Width, Outputs int
 	Mup                           bool
@@ -50,7 +51,7 @@ func (b *Bottleneck) Forward(family tasks.Family, weights []*Node, batch *mixtur
 func ownReadout(family tasks.Family, batch *mixture.Batch, hBSN, decoderKSON *Node, shrink float64) (yPSRO, lossSK *Node) {
 	decoderPSON := Einsum("pk,kson->pson", batch.PairTask, decoderKSON)
 	yPSRO = Einsum("prsn,pson->psro", batch.Pair(hBSN), decoderPSON)
-	if shrink != 1 {
+	if shrink != 0 && shrink != 1 {
 		yPSRO = MulScalar(yPSRO, shrink)
 	}
 	lossPSR := family.Loss(yPSRO, InsertAxes(batch.PairTarget, 1))
