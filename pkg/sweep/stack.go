@@ -32,7 +32,8 @@ func (w *work) trainStack(ctx context.Context, i int) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if path == "" {
+	here := path == ""
+	if here {
 		rows, err := w.rows(ctx, i, base)
 		if err != nil {
 			return false, err
@@ -47,7 +48,7 @@ func (w *work) trainStack(ctx context.Context, i int) (done bool, err error) {
 	if err := clean(base); err != nil {
 		return false, err
 	}
-	w.finished(i, path)
+	w.finished(i, path, here)
 	return true, nil
 }
 

@@ -20,14 +20,15 @@ import (
 // Progress is how far a sweep is.
 type Progress struct {
 	Stacks, DoneStacks int   // of the whole sweep; done includes those that had results before
+	Trained            int   // stacks, by this process
 	Steps, DoneSteps   int64 // model-steps (a step of one run) that were left to train at the start
 	Elapsed            time.Duration
 	Compile            time.Duration // how much of it went into compiling
 }
 
-// Left returns the estimated time left; 0 where nothing has been trained yet.
+// Left returns the estimated time left; 0 where too little has been trained to say.
 func (p Progress) Left() time.Duration {
-	if p.DoneSteps == 0 {
+	if p.DoneSteps == 0 || p.Elapsed-p.Compile < time.Second {
 		return 0
 	}
 	return time.Duration(float64(p.Elapsed-p.Compile) * float64(p.Steps-p.DoneSteps) / float64(p.DoneSteps))
@@ -219,10 +220,13 @@ func (w *work) programOf(stack spec.Stack) (*train.Program, error) {
 }
 
 // finished records the results of a stack, trained here or elsewhere, and frees its program when no other stack needs it.
-func (w *work) finished(i int, path string) {
+func (w *work) finished(i int, path string, here bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.Done[i] = path
+	if here {
+		w.now.Trained++
+	}
 	w.now.DoneStacks++
 	w.now.Steps -= w.owed[i]
 	w.owed[i] = 0

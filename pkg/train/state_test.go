@@ -27,7 +27,7 @@ func TestResumesToTheSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Finalize()
-	for _, stopAt := range []int{0, 1, 7, 10, 40} {
+	for _, stopAt := range []int{1, 7, 10, 40} {
 		var got []Snapshot
 		var saved *State
 		ctx, stop := context.WithCancel(context.Background())
@@ -40,9 +40,6 @@ func TestResumesToTheSameBytes(t *testing.T) {
 				}
 			},
 			Save: func(s State) error { saved = &s; return nil },
-		}
-		if stopAt == 0 {
-			stop()
 		}
 		if err := p.Run(ctx, stack, training); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error %v, want that of the context", err)
@@ -103,8 +100,7 @@ func TestRefusesAnothersState(t *testing.T) {
 		}
 		defer p.Finalize()
 		ctx, stop := context.WithCancel(context.Background())
-		stop()
-		p.Run(ctx, stack, Training{Steps: []int{100}, Save: func(s State) error { states[width] = s; return nil }})
+		p.Run(ctx, stack, Training{Steps: []int{100}, Progress: func(int) { stop() }, Save: func(s State) error { states[width] = s; return nil }})
 		other, found := states[5-width]
 		if !found {
 			continue

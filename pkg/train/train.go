@@ -151,13 +151,14 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 	if err := p.compile(state); err != nil {
 		return err
 	}
-	done, last, saved := 0, 0, time.Now()
+	done, last := 0, 0
 	steps := t.Steps
 	if t.From != nil {
 		done, last = t.From.Step, t.From.Observed
 		steps = slices.DeleteFunc(slices.Clone(steps), func(s int) bool { return s <= done })
 	}
-	chunk := 1 // steps in a dispatch; grown until a dispatch takes about a quarter of a second
+	kept, saved := done, time.Now() // step of the state that is kept, and when that was
+	chunk := 1                      // steps in a dispatch; grown until a dispatch takes about a quarter of a second
 	for len(steps) > 0 {
 		if steps[0] == done {
 			if err := p.observe(state, done, last, t.Observe); err != nil {
@@ -169,7 +170,7 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 			continue
 		}
 		stopped := ctx.Err()
-		if t.Save != nil && (stopped != nil || time.Since(saved) > t.Every) {
+		if t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
 			s, err := p.save(state, done, last)
 			if err == nil {
 				err = t.Save(s)
@@ -177,7 +178,7 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 			if err != nil {
 				return err
 			}
-			saved = time.Now()
+			kept, saved = done, time.Now()
 		}
 		if stopped != nil {
 			return stopped

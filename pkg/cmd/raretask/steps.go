@@ -37,8 +37,8 @@ func showTasks(w *os.File) (show func(sweep.Progress, []sweep.SlurmTasks), stop 
 
 func rateAndTime(p sweep.Progress) string {
 	text := "compiling"
-	if p.DoneSteps > 0 {
-		text = fmt.Sprintf("%.0f model-steps/s", float64(p.DoneSteps)/max((p.Elapsed-p.Compile).Seconds(), .1))
+	if trained := p.Elapsed - p.Compile; p.DoneSteps > 0 && trained > 100*time.Millisecond {
+		text = fmt.Sprintf("%.0f model-steps/s", float64(p.DoneSteps)/trained.Seconds())
 	}
 	if left := p.Left(); left > 0 {
 		text += fmt.Sprintf(", %s left", left.Round(time.Second))

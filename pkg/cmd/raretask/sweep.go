@@ -221,7 +221,6 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	before := of.plan.Missing()
 	show, stop := showSteps(os.Stderr)
 	now, err := of.plan.Train(cmd.Context(), b, of.store, sweep.Options{Progress: show, Checkpoint: every})
 	stop()
@@ -231,7 +230,7 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 		}
 		return err
 	}
-	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: before, Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds(), Results: of.store.Dir}
+	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: now.Trained, Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds(), Results: of.store.Dir}
 	r.Runs, r.Done = of.plan.Runs()
 	if wantsJSON(cmd) {
 		return printJSON(cmd, r)
