@@ -260,3 +260,25 @@ func Losses(rows []results.Row) {
 	}
 	Table([]string{"width", "L*(N)", "encoder loss", "÷ L*", "full loss", "÷ L*", "seeds"}, table)
 }
+
+// Exponents displays the exponents of a sweep of multitask sparse parity beside published ones and theory.
+func Exponents(rows []results.Row) {
+	var table [][]any
+	for _, e := range Must(figure.ParityExponents(rows)) {
+		table = append(table, []any{e.Name, e.Estimate, fmt.Sprintf("%.3f … %.3f", e.Low, e.High), e.Published, e.Theory, e.About})
+	}
+	Table([]string{"exponent of", "ours", "95% interval", "published", "theory", "fitted on"}, table)
+}
+
+// BestRates displays the learning rate at which each width of a sweep over train.rate ends best.
+func BestRates(rows []results.Row) {
+	var table [][]any
+	for _, b := range Must(figure.BestRates(rows)) {
+		edge := ""
+		if b.Edge {
+			edge = "at the edge: the best may lie beyond"
+		}
+		table = append(table, []any{b.Parameterization, b.Width, b.Rate, fmt.Sprint(b.Seeds), b.Loss, fmt.Sprintf("%.3g … %.3g", b.Low, b.High), edge})
+	}
+	Table([]string{"parameterization", "width", "best rate", "of each seed", "loss there", "95% interval", ""}, table)
+}
