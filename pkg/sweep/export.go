@@ -6,6 +6,7 @@ import (
 	"io"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"raretask/pkg/results"
 )
@@ -51,10 +52,10 @@ func fields(row results.Row) []string {
 	texts := make([]string, v.NumField())
 	for i := range texts {
 		f := v.Field(i)
+		if f.IsZero() && strings.Contains(v.Type().Field(i).Tag.Get("parquet"), ",optional") {
+			continue // what Parquet holds as null
+		}
 		if f.Kind() == reflect.Pointer {
-			if f.IsNil() {
-				continue
-			}
 			f = f.Elem()
 		}
 		if f.CanFloat() {
