@@ -37,9 +37,16 @@ func CostOf(stack spec.Stack) (Cost, error) {
 			activations += largest // no layer gives more numbers a sample than its largest dimension
 		}
 		used := weights
-		if b, ok := n.(*net.Bottleneck); ok {
-			used = b.Width * (b.Inputs + b.Outputs) // a sample's own decoder
-			activations += b.Width * b.Outputs / 8  // the decoders picked for each pair: one pair for at least 8 samples
+		switch n := n.(type) { // a sample uses its own task's weights alone
+		case *net.Bottleneck:
+			used = n.Width * (n.Inputs + n.Outputs)
+			activations += n.Width * n.Outputs / 8 // the decoders picked for each pair: one pair for at least 8 samples
+		case *net.MLP:
+			own := n.Width // of the code
+			if !n.Coded {
+				own *= n.Outputs // of the decoders
+			}
+			used -= (n.Tasks - 1) * own
 		}
 		c.Parameters += weights
 		c.FLOPs += 6 * float64(used) * float64(run.Train.Batch) * float64(run.Train.Steps)

@@ -146,6 +146,31 @@ func TestMupCoordinates(t *testing.T) {
 	}
 }
 
+// Under muP the readout has a factor, which what is computed from the weights must count: the exact loss of each task is that of
+// fresh samples.
+func TestExactLossUnderMup(t *testing.T) {
+	stack := tiny(t, func(r *spec.Run) { r.Net.Parameterization, r.Net.Base = "mup", 24 }, 6)
+	m, err := mixture.New(stack[0].Mixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evaluator := NewEvaluator(m)
+	for _, s := range trained(t, backendtest.XLA(t), stack, 0, 100) {
+		e, err := evaluator.Evaluate(stack[0], s.Step, s.Runs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, exact := range e.Exact.Loss.Normalized {
+			if d := math.Abs(exact-e.Sampled[k]) / exact; d > .25 { // 256 samples; without the factor of 4 it is off by far more
+				t.Errorf("step %d, task %d: exact loss %.3f, sampled %.3f", s.Step, k+1, exact, e.Sampled[k])
+			}
+		}
+		if s.Step == 0 && e.Exact.Loss.Normalized[0] != 1 {
+			t.Errorf("zero readouts lose %g of predicting the mean, want 1", e.Exact.Loss.Normalized[0])
+		}
+	}
+}
+
 // distance is the root mean square of the differences.
 func distance(a, b []float32) float64 {
 	sum := 0.
@@ -153,4 +178,28 @@ func distance(a, b []float32) float64 {
 		sum += float64(a[i]-b[i]) * float64(a[i]-b[i])
 	}
 	return math.Sqrt(sum / float64(len(a)))
+}
+
+// A sample pays for its own task's column of the code, or its own decoder, whatever the number of tasks.
+func TestCostOfMLP(t *testing.T) {
+	for _, tasks := range []int{1, 7} {
+		run := tiny(t, parity(tasks, 9, spec.Net{Kind: "mlp"}), 5)[0]
+		regression := run
+		regression.Mixture, regression.Mixture.Tasks, regression.Mixture.Dim, regression.Mixture.Block = spec.Default().Mixture, tasks, 21, 3
+		for _, c := range []struct {
+			run  spec.Run
+			used int // weights
+		}{
+			{run, 5*9 + 5 + 5 + 2*5 + 2}, // weights, biases, column of the code, readout
+			{regression, 5*21 + 5 + 3*5}, // weights, biases, decoder
+		} {
+			cost, err := CostOf(spec.Stack{c.run})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := 6 * float64(c.used*c.run.Train.Batch*c.run.Train.Steps); cost.FLOPs != want {
+				t.Errorf("%s, %d tasks: %g FLOPs, want %g", c.run.Mixture.Family, tasks, cost.FLOPs, want)
+			}
+		}
+	}
 }
