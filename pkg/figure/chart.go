@@ -40,6 +40,15 @@ type Figure struct {
 	Name, Title, Caption string
 	Panels               []Panel
 	Columns              int
+	Choices              []Choice
+}
+
+// Choice is something that the reader of the interactive chart chooses from a list; layers with a Chosen are there for
+// one option of each choice alone. The static picture shows the options at Start, the table all of them.
+type Choice struct {
+	Name    string
+	Options []string
+	Start   int
 }
 
 // Panel is one pair of axes with layers, drawn in their order; maps are drawn below everything else.
@@ -76,6 +85,7 @@ type Layer struct {
 	ValueLabel         string
 	ValueMin, ValueMax float64
 	Fields             []Field
+	Chosen             []int // the option of each of the figure's choices that this layer is of; nil: all
 }
 
 // Field is one more column of a layer, for tooltips and the table. Values is a []float64 or a []string with one entry per
@@ -151,6 +161,11 @@ func (f Figure) check() error {
 	if len(f.Panels) == 0 {
 		return fmt.Errorf("figure: %s has no panels: want at least one", f.Name)
 	}
+	for _, c := range f.Choices {
+		if c.Name == "" || c.Start < 0 || c.Start >= len(c.Options) {
+			return fmt.Errorf("figure: %s, choice %q of %d options, starting at %d: want a name and a start among the options", f.Name, c.Name, len(c.Options), c.Start)
+		}
+	}
 	looks := map[string]Layer{}
 	for i, p := range f.Panels {
 		where := fmt.Sprintf("figure: %s, panel %d %q", f.Name, i+1, p.Title)
@@ -164,6 +179,9 @@ func (f Figure) check() error {
 			if err := l.check(p); err != nil {
 				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
 			}
+			if err := f.checkChosen(l); err != nil {
+				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
+			}
 			if l.Name == "" || l.Kind == Heat {
 				continue
 			}
@@ -175,6 +193,28 @@ func (f Figure) check() error {
 		}
 	}
 	return nil
+}
+
+func (f Figure) checkChosen(l Layer) error {
+	if l.Chosen != nil && len(l.Chosen) != len(f.Choices) {
+		return fmt.Errorf("%d options chosen: want one for each of the figure's %d choices", len(l.Chosen), len(f.Choices))
+	}
+	for i, option := range l.Chosen {
+		if n := len(f.Choices[i].Options); option < 0 || option >= n {
+			return fmt.Errorf("option %d of choice %q: want 0 … %d", option, f.Choices[i].Name, n-1)
+		}
+	}
+	return nil
+}
+
+// shows reports whether a layer is seen when every choice is at its start.
+func (f Figure) shows(l Layer) bool {
+	for i, option := range l.Chosen {
+		if option != f.Choices[i].Start {
+			return false
+		}
+	}
+	return true
 }
 
 func (a Axis) check() error {

@@ -72,6 +72,13 @@ func (f Figure) render(canvas func(height vg.Length) (vg.CanvasSizer, io.WriterT
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	if len(f.Choices) > 0 {
+		var shown []string
+		for _, c := range f.Choices {
+			shown = append(shown, c.Name+" "+c.Options[c.Start])
+		}
+		f.Title += ": " + strings.Join(shown, ", ")
+	}
 	l := f.layout()
 	surface, encoder := canvas(l.height)
 	l.draw(draw.New(surface))
@@ -250,7 +257,9 @@ func (a axes) draw(c draw.Canvas, f Figure) {
 		a.drawGrid(data)
 	}
 	for _, l := range inDepth(a.Layers) {
-		a.drawLayer(data, l, f)
+		if f.shows(l) {
+			a.drawLayer(data, l, f)
+		}
 	}
 	a.drawFrame(c)
 	if isMap {

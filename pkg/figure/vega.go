@@ -32,7 +32,31 @@ func (f Figure) VegaLite() (map[string]any, error) {
 		"resolve": object{"scale": object{"fill": "independent"}},
 		"config":  vegaConfig(),
 	}
+	if len(f.Choices) > 0 {
+		spec["params"] = f.choiceParams()
+	}
 	return spec, nil
+}
+
+// choiceParams are the lists that the reader chooses from.
+func (f Figure) choiceParams() []any {
+	params := []any{}
+	for i, c := range f.Choices {
+		params = append(params, object{"name": choiceKey(i), "value": c.Options[c.Start],
+			"bind": object{"input": "select", "options": list(c.Options), "name": c.Name + " "}})
+	}
+	return params
+}
+
+func choiceKey(i int) string { return fmt.Sprintf("choice%d", i) }
+
+// whenChosen filters a layer out unless its options are those that the reader chose.
+func (f Figure) whenChosen(l Layer) []any {
+	filters := []any{}
+	for i, option := range l.Chosen {
+		filters = append(filters, object{"filter": fmt.Sprintf("%s === %s", choiceKey(i), literal([]any{f.Choices[i].Options[option]})+"[0]")})
+	}
+	return filters
 }
 
 func vegaConfig() object {
@@ -66,7 +90,11 @@ type vegaPanel struct {
 func (p vegaPanel) spec() object {
 	layers := []any{}
 	for _, l := range inDepth(p.Layers) {
-		layers = append(layers, object{"data": object{"values": p.rows(l)}, "layer": p.marks(l)})
+		layer := object{"data": object{"values": p.rows(l)}, "layer": p.marks(l)}
+		if len(l.Chosen) > 0 {
+			layer["transform"] = p.figure.whenChosen(l)
+		}
+		layers = append(layers, layer)
 	}
 	if p.empty() {
 		layers = append(layers, object{"data": object{"values": []any{object{}}},

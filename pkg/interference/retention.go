@@ -24,11 +24,12 @@ type Cycle struct {
 	Retained, HalfLife    float64
 }
 
-// Present is the normalised signal below which a task counts as absent.
-const Present = .02
+// Present is the signal s_k below which a task counts as absent. Ratios need a signal that can't be negative, so cycles
+// are of s_k and not of its normalised form, which puts a random encoder at zero and an absent task below.
+const Present = .01
 
 // Cycles returns the cycles that the evaluations of one run saw closely: those with a signal just before the injection, right
-// after it, and just before the next. steps ascend; signal holds the task's normalised signal at each. Injections
+// after it, and just before the next. steps ascend; signal holds the task's signal s_k at each. Injections
 // end after from + gap, from + 2 gap, … steps and last length steps.
 func Cycles(steps []int, signal []float64, from, gap, length int) ([]Cycle, error) {
 	if len(steps) != len(signal) || gap < 1 || length < 1 || length > gap {

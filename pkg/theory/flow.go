@@ -69,3 +69,49 @@ func Drift(theta, p, q, eta float64) float64 { return eta * (q - p) * math.Sin(2
 func Decay(theta0, eta float64, steps int) float64 {
 	return math.Pow(1-2*eta, float64(steps)) * theta0
 }
+
+// GatedSignals returns the signals of the common and the rare task for neurons at angles theta from the common task's feature,
+// of which a softmax gate picks for each task by how well they serve it.
+//
+//	S = sum_n a_n c_n,   a = softmax(sharpness·c),   c_n = cos² theta_n (common) or sin² theta_n (rare)
+//
+// One neuron is the ungated case. The paper's gate (Fig. 11) is not spelled out; this is ours.
+func GatedSignals(theta []float64, sharpness float64) (common, rare float64) {
+	for _, offset := range []float64{0, math.Pi / 2} {
+		var sum, signal float64
+		for _, t := range theta {
+			c := math.Pow(math.Cos(t-offset), 2)
+			sum += math.Exp(sharpness * c)
+			signal += math.Exp(sharpness*c) * c
+		}
+		if offset == 0 {
+			common = signal / sum
+		} else {
+			rare = signal / sum
+		}
+	}
+	return common, rare
+}
+
+// Gated returns the angles of gated neurons after one gradient step of size eta on the expected loss, at frequencies p and q.
+//
+//	theta_n <- theta_n + eta d/dtheta_n (p S_common + q S_rare)
+//	dS/dtheta_n = a_n (1 + sharpness (c_n - S)) dc_n/dtheta_n
+//
+// For one neuron this is Drift.
+func Gated(theta []float64, p, q, eta, sharpness float64) []float64 {
+	next := slices.Clone(theta)
+	common, rare := GatedSignals(theta, sharpness)
+	for _, task := range []struct{ offset, frequency, signal float64 }{{0, p, common}, {math.Pi / 2, q, rare}} {
+		var sum float64
+		for _, t := range theta {
+			sum += math.Exp(sharpness * math.Pow(math.Cos(t-task.offset), 2))
+		}
+		for n, t := range theta {
+			c := math.Pow(math.Cos(t-task.offset), 2)
+			gate := math.Exp(sharpness*c) / sum
+			next[n] -= eta * task.frequency * gate * (1 + sharpness*(c-task.signal)) * math.Sin(2*(t-task.offset))
+		}
+	}
+	return next
+}
