@@ -57,6 +57,11 @@ func (r *Regression) Outputs() int { return len(r.Spectrum[0]) }
 // Coded implements Family: every task has a readout of its own.
 func (r *Regression) Coded() bool { return false }
 
+// Coordinates returns the inputs first … end-1 that task k alone depends on.
+func (r *Regression) Coordinates(k int) (first, end int) {
+	return k * r.Outputs(), (k + 1) * r.Outputs()
+}
+
 // MeanLoss implements Family. The target has mean zero, so predicting the mean costs Tr C_k / d_T.
 func (r *Regression) MeanLoss() []float64 {
 	loss := make([]float64, r.Tasks())

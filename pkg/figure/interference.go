@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/stat"
+
 	"raretask/pkg/results"
 	"raretask/pkg/theory"
 )
@@ -174,4 +176,26 @@ func GradientMap(rows []results.Row, widths ...int) (Figure, error) {
 		f.Panels = append(f.Panels, Panel{Title: fmt.Sprintf("N = %d", w), X: Axis{Label: "training step", Log: true}, Y: Axis{Label: "task (1 = most frequent)"}, Layers: []Layer{cells}})
 	}
 	return f, nil
+}
+
+// SlopesOnWidth returns, for each seed, the slope of ln|v| on ln N over widths at the end of training, with the sign of the
+// measure: minus a measure gives the power of N with which it falls. Widths where it is missing or zero don't count.
+func SlopesOnWidth(rows []results.Row, of func(results.Row) float64) []float64 {
+	var slopes []float64
+	seeds, bySeed := groups(rows, func(r results.Row) int64 { return r.Seed })
+	for _, s := range seeds {
+		var x, y []float64
+		sign := 1.
+		for _, r := range bySeed[s] {
+			if v := of(r); r.Task == 1 && r.Step == r.Steps && v != 0 && !math.IsNaN(v) {
+				x, y, sign = append(x, math.Log(float64(r.Width))), append(y, math.Log(math.Abs(v))), math.Copysign(1, v)
+			}
+		}
+		slope := math.NaN()
+		if len(x) > 1 {
+			_, slope = stat.LinearRegression(x, y, nil, false)
+		}
+		slopes = append(slopes, sign*slope)
+	}
+	return slopes
 }

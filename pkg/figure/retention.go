@@ -62,6 +62,25 @@ func Retentions(rows []results.Row) ([]Retention, error) {
 	return all, nil
 }
 
+// RetentionAt returns the measures at a width and gap; without numbers where there are none.
+func RetentionAt(all []Retention, width, gap int) Retention {
+	for _, r := range all {
+		if r.Width == width && r.Gap == gap {
+			return r
+		}
+	}
+	return Retention{Width: width, Gap: gap}
+}
+
+// Differences returns a - b, seed by seed; missing where one of the two is.
+func Differences(a, b []float64) []float64 {
+	var d []float64
+	for i := range min(len(a), len(b)) {
+		d = append(d, a[i]-b[i])
+	}
+	return d
+}
+
 // add adds one run.
 func (r *Retention) add(rows []results.Row) error {
 	slices.SortFunc(rows, func(a, b results.Row) int { return int(a.Step - b.Step) })

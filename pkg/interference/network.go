@@ -2,6 +2,7 @@ package interference
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -9,11 +10,25 @@ import (
 
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
+	"raretask/pkg/spec"
 	"raretask/tasks"
 )
 
 // Probes is the purpose of the stream that gradients are sampled from; training and evaluation have their own.
 const Probes uint32 = 2
+
+// NewNet is OfNet with a network's initial values of a seed, of width settings.Width.
+func NewNet(family tasks.Family, settings spec.Net, seed uint64, rows int) (Model, error) {
+	n, err := net.New(settings, family)
+	if err != nil {
+		return Model{}, err
+	}
+	var values [][]float32
+	for i, w := range n.Weights() {
+		values = append(values, w.Initial(rand.New(rand.NewPCG(seed, uint64(i)))))
+	}
+	return OfNet(family, n, values, rows)
+}
 
 // OfNet returns one run of a network of package net as a Model whose variables have the names of its weights ("/encoder",
 // "/decoder", …, with an axis of size 1 for the run). values are the weights as a train.RunState holds them. The loss of

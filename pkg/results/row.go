@@ -40,6 +40,9 @@ type Row struct {
 	Samples   int32    `parquet:"injection_samples,dict" about:"samples of an injection; 0: as many as the gap would have held"`
 	From      int32    `parquet:"injection_from,dict" about:"steps done when the schedule begins"`
 	Until     int32    `parquet:"injection_until,dict" about:"steps done when the schedule ends; 0: never"`
+	Intervene string   `parquet:"intervention,dict" about:"how the gradient of intervention_task meets the others': weight, surgery or mask; empty: as it is"`
+	Target    int32    `parquet:"intervention_task,dict" about:"task of the intervention, 1 = most frequent"`
+	Factor    float64  `parquet:"intervention_factor,dict" about:"factor of that task's loss; 0: none"`
 	Diverged  *int32   `parquet:"diverged,optional" about:"step at which the run diverged (training loss not finite or 1000 times that of predicting the mean); null: never"`
 	Step      int32    `parquet:"step,delta" about:"steps done"`
 	TrainLoss *float32 `parquet:"train_loss,optional" about:"mean training loss since the step before: squared error averaged over batch and outputs"`
@@ -113,6 +116,7 @@ func Rows(run spec.Run, e train.Evaluation) []Row {
 	if m.Family == "parity" {
 		shared.AlphaHead, shared.AlphaTail = math.NaN(), math.NaN()
 	}
+	shared.Intervene, shared.Target, shared.Factor = t.Intervention.Kind, int32(t.Intervention.Task), t.Intervention.Factor
 	if e.Diverged >= 0 {
 		step := int32(e.Diverged)
 		shared.Diverged = &step

@@ -87,7 +87,45 @@ type Train struct {
 	Data        *uint32 `yaml:"data" json:"data,omitempty"`     // seed of the data alone; as seed where absent
 	Evaluations int     `yaml:"evaluations" json:"evaluations"` // about this many, at log-spaced steps, the last one included
 
-	Injection Injection `yaml:"injection" json:"injection,omitzero"` // none unless it names a task
+	Injection    Injection    `yaml:"injection" json:"injection,omitzero"`       // none unless it names a task
+	Intervention Intervention `yaml:"intervention" json:"intervention,omitzero"` // none unless it has a kind
+}
+
+// Intervention changes how one task's gradient meets that of all others, to test whether the others overwrite it.
+//
+//	{kind: weight, task: 16, factor: 8}  the task's loss counts 8 times
+//	{kind: surgery, task: 16}            where the two gradients of a step conflict, each is projected onto the plane normal to
+//	                                     the other (PCGrad, arXiv 2001.06782, with two tasks: this one and the rest)
+//	{kind: mask, task: 16}               the others' gradient doesn't touch the encoder's weights from the task's own inputs
+type Intervention struct {
+	Kind   string  `yaml:"kind" json:"kind"`
+	Task   int     `yaml:"task" json:"task"`              // 1 = most frequent
+	Factor float64 `yaml:"factor" json:"factor,omitzero"` // weight alone
+}
+
+// validate returns a *KeyError for the first impossible setting of an intervention in a run.
+func (i Intervention) validate(r Run) error {
+	if i == (Intervention{}) {
+		return nil
+	}
+	for _, c := range []struct {
+		ok    bool
+		key   string
+		value any
+		want  string
+	}{
+		{slices.Contains([]string{"weight", "surgery", "mask"}, i.Kind), "kind", i.Kind, "weight, surgery or mask"},
+		{i.Task >= 1 && i.Task <= r.Mixture.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", r.Mixture.Tasks)},
+		{i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"},
+		{i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"},
+		{i.Kind != "mask" || r.Net.Kind == "bottleneck" && r.Mixture.Family == "regression", "kind", i.Kind,
+			"weight or surgery: only a bottleneck on regression tasks has inputs that are one task's alone"},
+	} {
+		if !c.ok {
+			return &KeyError{"train.intervention." + c.key, c.value, c.want}
+		}
+	}
+	return nil
 }
 
 // Injection is a schedule by which one task enters training. From step from until step until the task is withheld
@@ -270,7 +308,10 @@ func (r Run) Validate() error {
 			return &KeyError{c.key, c.value, c.want}
 		}
 	}
-	return t.Injection.validate(r)
+	if err := t.Injection.validate(r); err != nil {
+		return err
+	}
+	return t.Intervention.validate(r)
 }
 
 // engine is part of every hash: it changes when the same spec would train to other numbers.

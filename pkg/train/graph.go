@@ -8,6 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
+	"raretask/tasks"
 )
 
 // purposes of a stream: training and evaluation samples of one (seed, step) are independent.
@@ -62,8 +63,14 @@ func (p *Program) stepGraph(state []*Node) []*Node {
 	weights := state[stateWeights : stateWeights+n]
 
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
-	loss := DivScalar(ReduceSum(p.losses(weights, batch), 1), float64(p.shared.Train.Batch)) // [runs]
-	gradients := Gradient(ReduceAllSum(loss), weights...)
+	losses := p.losses(weights, batch)
+	loss := DivScalar(ReduceSum(losses, 1), float64(p.shared.Train.Batch)) // [runs]
+	var gradients []*Node
+	if p.shared.Train.Intervention.Kind == "" {
+		gradients = Gradient(ReduceAllSum(loss), weights...)
+	} else {
+		gradients = p.intervene(losses, weights)
+	}
 
 	next := append([]*Node{}, state...)
 	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
@@ -105,17 +112,9 @@ func (p *Program) adamW(next, gradients []*Node) {
 	scale := p.clip(gradients)
 	n := len(p.weights)
 	for i, w := range p.weights {
-		perRun := func(v *Node) *Node { // the part of v [runs] of this weight's group, shaped to multiply the weight
-			dims := make([]int, len(w.dims))
-			for axis := range dims {
-				dims[axis] = 1
-			}
-			dims[w.axis] = w.dims[w.axis]
-			return Reshape(Slice(v, AxisRange(w.first, w.first+w.dims[w.axis])), dims...)
-		}
 		gradient := gradients[i]
 		if scale != nil {
-			gradient = Mul(gradient, perRun(scale))
+			gradient = Mul(gradient, w.perRun(scale))
 		}
 		m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(gradient, 1-beta1))
 		v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(gradient), 1-beta2))
@@ -127,7 +126,7 @@ func (p *Program) adamW(next, gradients []*Node) {
 		if decay := p.shared.Train.Decay; decay != 0 {
 			move = Add(move, MulScalar(weight, decay))
 		}
-		next[stateWeights+i] = Sub(weight, Mul(perRun(rate), move))
+		next[stateWeights+i] = Sub(weight, Mul(w.perRun(rate), move))
 		next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
 	}
 }
@@ -139,7 +138,13 @@ func (p *Program) clip(gradients []*Node) *Node {
 	if limit == 0 {
 		return nil
 	}
-	var norms []*Node // squared, one vector for each group
+	norm := Sqrt(p.products(gradients, gradients))
+	return MinScalar(Div(Scalar(norm.Graph(), norm.DType(), limit), AddScalar(norm, 1e-6)), 1.)
+}
+
+// products returns the inner products [runs] of each run's whole gradients a and b.
+func (p *Program) products(a, b []*Node) *Node {
+	var sums []*Node // one vector for each group
 	group := -1
 	for i, w := range p.weights {
 		var others []int
@@ -148,15 +153,78 @@ func (p *Program) clip(gradients []*Node) *Node {
 				others = append(others, axis)
 			}
 		}
-		squared := ReduceSum(Square(gradients[i]), others...)
+		product := Square(a[i])
+		if a[i] != b[i] {
+			product = Mul(a[i], b[i])
+		}
+		sum := ReduceSum(product, others...)
 		if w.group != group {
-			norms, group = append(norms, squared), w.group
+			sums, group = append(sums, sum), w.group
 		} else {
-			norms[group] = Add(norms[group], squared)
+			sums[group] = Add(sums[group], sum)
 		}
 	}
-	norm := Sqrt(Concatenate(norms, 0))
-	return MinScalar(Div(Scalar(norm.Graph(), norm.DType(), limit), AddScalar(norm, 1e-6)), 1.)
+	return Concatenate(sums, 0)
+}
+
+// perRun returns the part of v [runs] that is of this weight's group, shaped to multiply the weight.
+func (w weight) perRun(v *Node) *Node {
+	dims := make([]int, len(w.dims))
+	for axis := range dims {
+		dims[axis] = 1
+	}
+	dims[w.axis] = w.dims[w.axis]
+	return Reshape(Slice(v, AxisRange(w.first, w.first+w.dims[w.axis])), dims...)
+}
+
+// intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples).
+func (p *Program) intervene(losses *Node, weights []*Node) []*Node {
+	i := p.shared.Train.Intervention
+	batch := float64(p.shared.Train.Batch)
+	own := Slice(losses, AxisRange(), AxisElem(i.Task-1))
+	all := DivScalar(ReduceAllSum(losses), batch)
+	alone := DivScalar(ReduceAllSum(own), batch)
+	if i.Kind == "weight" {
+		return Gradient(Add(all, MulScalar(alone, i.Factor-1)), weights...)
+	}
+	task, others := Gradient(alone, weights...), Gradient(Sub(all, alone), weights...)
+	if i.Kind == "mask" {
+		p.mask(others, i.Task-1)
+	} else {
+		p.project(task, others)
+	}
+	for n := range task {
+		task[n] = Add(task[n], others[n])
+	}
+	return task
+}
+
+// mask takes the gradient's columns of a task's own inputs out of every encoder.
+func (p *Program) mask(gradients []*Node, task int) {
+	first, end := p.mixture.Family.(*tasks.Regression).Coordinates(task)
+	for i, w := range p.weights {
+		if i > 0 && w.group == p.weights[i-1].group {
+			continue // the encoder is a group's first weight
+		}
+		keep := make([]float32, w.dims[len(w.dims)-1])
+		for d := range keep {
+			if d < first || d >= end {
+				keep[d] = 1
+			}
+		}
+		gradients[i] = Mul(gradients[i], Reshape(Const(gradients[i].Graph(), keep), 1, 1, len(keep)))
+	}
+}
+
+// project makes each of two gradients normal to the other one, run by run, where the two conflict.
+func (p *Program) project(a, b []*Node) {
+	dot := MinScalar(p.products(a, b), 0.)
+	// Without samples of the task its gradient is zero, and so is the product.
+	onto := func(v []*Node) *Node { return Div(dot, MaxScalar(p.products(v, v), 1e-30)) }
+	shareOfA, shareOfB := onto(a), onto(b)
+	for i, w := range p.weights {
+		a[i], b[i] = Sub(a[i], Mul(w.perRun(shareOfB), b[i])), Sub(b[i], Mul(w.perRun(shareOfA), a[i]))
+	}
 }
 
 // schedule returns the factor of the peak rate at step t = 1, 2, …
