@@ -27,22 +27,31 @@ type Case struct {
 func Cases(steps int) ([]Case, error) {
 	seeds := []int{0, 1, 2, 3}
 	large := []spec.Axis{spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
-	shared := append(large, spec.Vary("train.data", 0))
+	oneStream := spec.Vary("train.data", 0)
+	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.dim", 64), spec.Vary("train.batch", 1024),
+		spec.Vary("net.width", 16, 32, 64, 128, 256, 512), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
 	var cases []Case
 	for _, c := range []struct {
 		name, about, preset, scale string
 		timed                      int
 		changes                    []spec.Axis
 	}{
-		{"fig2", "the paper's Figure 2, one data stream for all seeds", "fig2", "paper", 16, shared},
+		{"fig2", "the paper's Figure 2, one data stream for all seeds", "fig2", "paper", 16, append(slices.Clip(large), oneStream)},
 		{"fig2-streams", "the paper's Figure 2, a data stream for each seed", "fig2", "paper", 16, large},
 		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, nil},
+		{"parity", "multitask sparse parity, one data stream for all seeds", "parity", "quick", 40, append(slices.Clip(parity), oneStream)},
+		{"parity-streams", "multitask sparse parity, a data stream for each seed", "parity", "quick", 40, parity},
 	} {
 		sweep, err := spec.Load(c.preset, c.scale)
 		if err != nil {
 			return nil, err
 		}
-		if sweep, err = sweep.With(c.changes...); err != nil {
+		if c.preset == "parity" {
+			sweep, err = spec.Of(c.name, sweep.Base, c.changes...) // its own grid varies the tasks with the seeds
+		} else {
+			sweep, err = sweep.With(c.changes...)
+		}
+		if err != nil {
 			return nil, err
 		}
 		runs, err := sweep.Runs()
@@ -97,10 +106,11 @@ const (
 
 // Settings of a benchmark.
 type Settings struct {
-	Cases  []Case
-	Rounds int      // timed rounds, in which all programs take turns; medians are reported
-	Peers  []string // of Peers
-	Python string   // interpreter with the peers' packages
+	Cases   []Case
+	Rounds  int      // timed rounds, in which all programs take turns; medians are reported
+	Peers   []string // of Peers
+	Python  string   // interpreter with the peers' packages
+	Threads int      // of PyTorch; 0: one for each core, as all programs have
 }
 
 // Run runs the benchmark.
@@ -168,7 +178,7 @@ func runCase(ctx context.Context, b *backend.Backend, c Case, s Settings, gauge 
 			if name == ours {
 				made, err = newOurs(ctx, b, c, folder, &t.Program)
 			} else {
-				made, err = newPeer(ctx, s.Python, c, folder, &t.Program)
+				made, err = newPeer(ctx, s, c, folder, &t.Program)
 			}
 			if err == nil {
 				t.trainer = made

@@ -37,6 +37,27 @@ func small(t *testing.T, shared bool, timed int) Case {
 	return newCase("small", "a test's", runs, timed)
 }
 
+// smallParity is as small, of the other family.
+func smallParity(t *testing.T, shared bool, timed int) Case {
+	t.Helper()
+	changes := []spec.Axis{spec.Vary("net.width", 16, 32), spec.Vary("train.seed", 0, 1, 2), spec.Vary("mixture.tasks", 5), spec.Vary("mixture.dim", 8)}
+	if shared {
+		changes = append(changes, spec.Vary("train.data", 0))
+	}
+	sweep, err := spec.Load("parity", "smoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sweep, err = spec.Of("small-parity", sweep.Base, changes...); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := sweep.Runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newCase("small-parity", "a test's", runs, timed)
+}
+
 func TestReportHasItsKeysWithoutPeers(t *testing.T) {
 	cases := []Case{small(t, true, 5), small(t, false, 5)}
 	cases[1].Name = "small-streams"
@@ -92,25 +113,24 @@ func TestPeersTrainTheSame(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts six Python processes that compile")
 	}
-	t.Setenv("OMP_WAIT_POLICY", "PASSIVE") // PyTorch's threads otherwise wait by spinning, which takes minutes where cores are shared
-	for _, shared := range []bool{true, false} {
-		settings := Settings{Cases: []Case{small(t, shared, 150)}, Rounds: 4, Python: python, Peers: []string{"jax", "jax-tiles", "torch"}}
+	for _, c := range []Case{small(t, false, 100), smallParity(t, true, 100)} {
+		settings := Settings{Cases: []Case{c}, Rounds: 4, Threads: 1, Python: python, Peers: []string{"jax", "jax-tiles", "torch"}}
 		report, err := Run(context.Background(), backendtest.XLA(t), settings, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := report.Cases[0]
-		for _, p := range c.Programs {
-			t.Logf("shared %v: %s: loss %.4f, off %.2g, %.1f standard errors", shared, p.Name, p.Loss, p.Off, p.Noise)
+		r := report.Cases[0]
+		for _, p := range r.Programs {
+			t.Logf("%s, shared %v: %s: %s %.4f, off %.2g, %.1f standard errors", c.Name, c.Shared, p.Name, r.Measure, p.Loss, p.Off, p.Noise)
 			if p.Error != "" {
 				t.Errorf("%s: %s", p.Name, p.Error)
 			}
 			if p.Noise > 4.5 || p.Off > .03 {
-				t.Errorf("shared %v: %s: encoder loss off by %.2g, %.1f standard errors: want the same training", shared, p.Name, p.Off, p.Noise)
+				t.Errorf("%s, shared %v: %s: off by %.2g, %.1f standard errors: want the same training", c.Name, c.Shared, p.Name, p.Off, p.Noise)
 			}
 		}
-		if c.Ratio == nil || len(c.Peers) != 3 {
-			t.Errorf("ratio %v of peers %v: want all", c.Ratio, c.Peers)
+		if r.Ratio == nil || len(r.Peers) != 3 {
+			t.Errorf("ratio %v of peers %v: want all", r.Ratio, r.Peers)
 		}
 	}
 }
@@ -143,7 +163,7 @@ func TestCasesAreTheIssues(t *testing.T) {
 	want := map[string]struct {
 		runs, seeds int
 		shared      bool
-	}{"fig2": {32, 4, true}, "fig2-streams": {32, 4, false}, "fig2-quick": {24, 3, false}}
+	}{"fig2": {32, 4, true}, "fig2-streams": {32, 4, false}, "fig2-quick": {24, 3, false}, "parity": {24, 4, true}, "parity-streams": {24, 4, false}}
 	for _, c := range cases {
 		w, ok := want[c.Name]
 		if !ok {
@@ -244,5 +264,30 @@ func TestPinsHaveHashes(t *testing.T) {
 	}
 	if pins == 0 {
 		t.Error("no pins")
+	}
+}
+
+// The tables in the README are those of the records.
+func TestReadmeShowsTheRecords(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if err != nil || len(records) == 0 {
+		t.Fatalf("no records: %v", err)
+	}
+	for _, path := range records {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var record Report
+		if err := json.Unmarshal(text, &record); err != nil {
+			t.Fatal(err)
+		}
+		if len(record.Cases) == 0 || !strings.Contains(string(readme), record.Markdown()) {
+			t.Errorf("%s: want these tables in README.md:\n%s", path, record.Markdown())
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"raretask/pkg/backend"
 	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
+	"raretask/pkg/theory"
 	"raretask/pkg/train"
 )
 
@@ -103,9 +104,8 @@ func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
 // evaluator gives the loss by which trainings are compared.
 type evaluator struct {
-	evaluator *train.Evaluator
-	tasks     int
-	exact     bool
+	mixture theory.Mixture
+	exact   bool
 }
 
 func newEvaluator(c Case) (*evaluator, error) {
@@ -113,8 +113,9 @@ func newEvaluator(c Case) (*evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, exact := m.Theory()
-	return &evaluator{train.NewEvaluator(m), m.Family.Tasks(), exact}, nil
+	e := new(evaluator)
+	e.mixture, e.exact = m.Theory()
+	return e, nil
 }
 
 // measure names the loss.
@@ -125,16 +126,24 @@ func (e *evaluator) measure() string {
 	return "training loss"
 }
 
-// loss is the exact encoder loss after training, where the family has one, or else the mean training loss.
+// loss is the exact encoder loss Tr((I-P)M) = Tr M - Tr(U^T M U) after training, where the family has one, or else the mean
+// training loss.
 func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (float64, error) {
 	if !e.exact {
 		return training, nil
 	}
-	evaluation, err := e.evaluator.Evaluate(run, 0, train.RunState{Weights: weights, Diverged: -1})
+	dim := run.Mixture.Dim
+	space, err := theory.RowSpace(weights[0], run.Net.Width, dim)
 	if err != nil {
 		return 0, err
 	}
-	return evaluation.Exact.EncoderLoss, nil
+	loss := e.mixture.Trace()
+	for i, m := range e.mixture.Covariance(e.mixture.Others(-1), dim) {
+		for _, u := range space.Basis[i*space.Rank : (i+1)*space.Rank] {
+			loss -= m * u * u
+		}
+	}
+	return loss, nil
 }
 
 // writeWeights writes the arrays of all runs as float32, run by run.

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,11 +42,20 @@ type array struct {
 	Dims []int  `json:"dims"`
 }
 
+func (a array) size() int {
+	n := 1
+	for _, d := range a.Dims {
+		n *= d
+	}
+	return n
+}
+
 // work is a case as peers are told of it.
 type work struct {
 	Family    string      `json:"family"`
 	Dim       int         `json:"dim"`
-	Amplitude [][]float32 `json:"amplitude"` // K x d_T square roots of each task's eigenvalues
+	Amplitude [][]float32 `json:"amplitude"` // regression: K x d_T square roots of each task's eigenvalues
+	Subsets   [][]int     `json:"subsets"`   // parity: K x k bits
 	Frequency []float64   `json:"frequency"`
 	Nets      [][]array   `json:"nets"` // of each width
 	Seeds     int         `json:"seeds"`
@@ -53,6 +63,7 @@ type work struct {
 	Steps     int         `json:"steps"`
 	Batch     int         `json:"batch"`
 	Rate      float64     `json:"rate"`
+	Schedule  string      `json:"schedule"`
 	Warmup    int         `json:"warmup"`
 	Decay     float64     `json:"decay"`
 	Clip      float64     `json:"clip"`
@@ -62,11 +73,12 @@ type work struct {
 }
 
 // newPeer starts a peer and waits until it has compiled.
-func newPeer(ctx context.Context, python string, c Case, folder string, p *Program) (trainer, error) {
+func newPeer(ctx context.Context, s Settings, c Case, folder string, p *Program) (trainer, error) {
 	w, err := newWork(c, folder, p.Name)
 	if err != nil {
 		return nil, err
 	}
+	w.Threads = cmp.Or(s.Threads, runtime.NumCPU())
 	root, err := backend.Root()
 	if err != nil {
 		return nil, err
@@ -79,7 +91,7 @@ func newPeer(ctx context.Context, python string, c Case, folder string, p *Progr
 	if r.evaluator, err = newEvaluator(c); err != nil {
 		return nil, err
 	}
-	r.process = exec.CommandContext(ctx, python, filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
+	r.process = exec.CommandContext(ctx, s.Python, filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
 	r.process.Env = append(l.PeersEnvironment(), "PYTHONDONTWRITEBYTECODE=1", "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(folder, "inductor"))
 	r.process.Stderr = r.stderr
 	r.process.WaitDelay = 5 * time.Second
@@ -106,6 +118,15 @@ func newPeer(ctx context.Context, python string, c Case, folder string, p *Progr
 	return r, nil
 }
 
+// trainable says what the peers have no program for.
+func trainable(run spec.Run) error {
+	kind, ok := map[string]string{"regression": "bottleneck", "parity": "mlp"}[run.Mixture.Family]
+	if !ok || run.Net.Kind != kind || run.Net.Layers() > 1 || run.Net.Parameterization == "mup" {
+		return fmt.Errorf("the peers train a bottleneck on regression and an mlp of one hidden layer on parity, not %+v on %s", run.Net, run.Mixture.Family)
+	}
+	return nil
+}
+
 // newWork describes a case to a peer.
 func newWork(c Case, folder, program string) (work, error) {
 	run := c.Runs[0]
@@ -113,15 +134,19 @@ func newWork(c Case, folder, program string) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	regression, ok := m.Family.(*tasks.Regression)
-	if !ok || run.Net.Kind != "bottleneck" || run.Train.Schedule != "inverse-sqrt" {
-		return work{}, fmt.Errorf("the peers train a bottleneck on regression tasks with the schedule inverse-sqrt, not %s on %s with %s",
-			run.Net.Kind, run.Mixture.Family, run.Train.Schedule)
-	}
 	t := run.Train
-	w := work{Family: run.Mixture.Family, Dim: m.Family.Inputs(), Amplitude: amplitudes(regression), Frequency: m.Frequency, Seeds: c.seeds(),
-		Shared: c.Shared, Steps: c.Timed, Batch: t.Batch, Rate: t.Rate, Warmup: t.Warmup, Decay: t.Decay, Clip: t.Clip, Threads: runtime.NumCPU(),
+	w := work{Family: run.Mixture.Family, Dim: m.Family.Inputs(), Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
+		Steps: c.Timed, Batch: t.Batch, Rate: t.Rate, Schedule: t.Schedule, Warmup: t.Warmup, Decay: t.Decay, Clip: t.Clip,
 		Initial: filepath.Join(folder, initialFile), Final: filepath.Join(folder, program)}
+	switch family := m.Family.(type) {
+	case *tasks.Regression:
+		w.Amplitude = amplitudes(family)
+	case *tasks.Parity:
+		w.Subsets = family.Subsets
+	}
+	if err := trainable(run); err != nil {
+		return w, err
+	}
 	for i := 0; i < len(c.Runs); i += w.Seeds {
 		arrays, err := arraysOf(c.Runs[i], m)
 		if err != nil {
@@ -206,11 +231,7 @@ func (r *peer) sizes() [][]int {
 	for i := range r.c.Runs {
 		var run []int
 		for _, a := range r.nets[i/r.c.seeds()] {
-			n := 1
-			for _, d := range a.Dims {
-				n *= d
-			}
-			run = append(run, n)
+			run = append(run, a.size())
 		}
 		sizes = append(sizes, run)
 	}

@@ -154,7 +154,8 @@ func negated(values []float64) []float64 {
 
 // cost returns what a step of all runs needs: products in 1e9 floating-point operations, traffic in 1e6 bytes.
 //
-//	products  encoder, forward and its gradient: 2 · 2BDN for each run; own decoders, forward and two gradients: 3 · 2BON
+//	products  first layer, forward and its gradient: 2 · 2BDN for each run, D without the code of the task; own decoder or
+//	          readout, forward and two gradients: 3 · 2BON
 //	traffic   of the optimizer, ten passes over each weight: read forward, gradient written and read for the norm and the step, and
 //	          both moments and the weight read and written; of the hidden layer, eight passes over B x N, as rows and as pairs of
 //	          tile and task, forward and backward; of the inputs, four passes over B x D for each stream: random words,
@@ -169,9 +170,16 @@ func cost(c Case) (products, traffic float64) {
 	}
 	batch, dim, outputs := float64(run.Train.Batch), float64(m.Family.Inputs()), float64(m.Family.Outputs())
 	for _, r := range c.Runs {
+		arrays, err := arraysOf(r, m)
+		if err != nil {
+			return math.NaN(), math.NaN()
+		}
 		width := float64(r.Net.Width)
 		products += batch * width * (4*dim + 6*outputs)
-		traffic += 4 * (10*width*(dim+float64(m.Family.Tasks())*outputs) + 8*batch*width)
+		traffic += 4 * 8 * batch * width
+		for _, a := range arrays {
+			traffic += 4 * 10 * float64(a.size())
+		}
 	}
 	traffic += float64(len(spec.Stacks(c.Runs))) * 4 * 4 * batch * dim
 	return products / 1e9, traffic / 1e6

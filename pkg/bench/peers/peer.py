@@ -32,12 +32,27 @@ class Case:
                     run[name], at = flat[at : at + n].reshape(dims), at + n
                 runs.append(run)
             weights.append({name: np.stack([run[name] for run in runs]) for name in shapes})
-        return weights
+        return [self.joined(w) for w in weights]
+
+    def joined(self, weights):
+        """The weights as people write the net: a one-hot code of the task is part of the input, its weights of the first layer's."""
+        if "code" not in weights:
+            return weights
+        weights = dict(weights)
+        code = np.swapaxes(weights.pop("code"), 1, 2)
+        return weights | {"weight1": np.concatenate([weights["weight1"], code], axis=2)}
+
+    def separated(self, weights):
+        """The inverse of joined."""
+        if self.family != "parity":
+            return weights
+        first = np.asarray(weights["weight1"])
+        return weights | {"weight1": first[:, :, : self.dim], "code": np.swapaxes(first[:, :, self.dim :], 1, 2)}
 
     def write(self, weights):
         """Writes final values: for each width a dict of arrays [seeds, ...]."""
         with open(self.final_file, "wb") as file:
-            for shapes, stacked in zip(self.shapes, weights):
+            for shapes, stacked in zip(self.shapes, map(self.separated, weights)):
                 for seed in range(self.seeds):
                     for name in shapes:
                         file.write(np.ascontiguousarray(stacked[name][seed], np.float32).tobytes())

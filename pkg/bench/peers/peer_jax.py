@@ -18,7 +18,12 @@ class Trainer:
         self.case, self.version = case, f"jax {jax.__version__}, optax {optax.__version__}"
         initial = jax.tree.map(jnp.asarray, case.initial())
         # A group is what one program trains: a width with its seeds, or all widths.
-        build = train_tiles if program == "jax-tiles" else train_width
+        build = {
+            ("regression", "jax"): train_width,
+            ("regression", "jax-tiles"): train_tiles,
+            ("parity", "jax"): train_parity,
+            ("parity", "jax-tiles"): train_parity_own,
+        }[case.family, program]
         self.groups = [initial] if program == "jax-tiles" else [[weights] for weights in initial]
         begin = time.perf_counter()
         self.programs = [jax.jit(build(case)).lower(weights, self.key(0)).compile() for weights in self.groups]
@@ -41,13 +46,16 @@ class Trainer:
 
 
 def optimizer(case):
-    """AdamW after clipping to norm 1, at rate·min(t/warmup, sqrt(warmup/t)) for t = 1, 2, …"""
+    """AdamW after clipping, at rate·min(t/warmup, sqrt(warmup/t)), or rate·min(t/warmup, 1), for t = 1, 2, …"""
 
     def rate(count):
         t = count + 1.0
-        return case.rate * jnp.minimum(t / case.warmup, jnp.sqrt(case.warmup / t))
+        fall = 1.0 if case.schedule == "constant" else jnp.sqrt(case.warmup / t)
+        return case.rate * jnp.minimum(t / case.warmup, fall)
 
-    return optax.chain(optax.clip_by_global_norm(case.clip), optax.adamw(rate, weight_decay=case.decay))
+    clip = [optax.clip_by_global_norm(case.clip)] if case.clip > 0 else []
+    adam = optax.adamw(rate, weight_decay=case.decay) if case.decay > 0 else optax.adam(rate)
+    return optax.chain(*clip, adam)
 
 
 def scan(case, draw, losses):
@@ -142,3 +150,46 @@ def train_tiles(case):
         return jnp.stack(all_losses)
 
     return scan(case, draw, losses)
+
+
+def draw_parity(case):
+    """Draws bits, 0 or 1, tasks and the parity of each task's own bits."""
+    subsets, frequency = jnp.asarray(case.subsets), jnp.asarray(case.frequency, jnp.float32)
+
+    def draw(key):
+        key_task, key_bits = jax.random.split(key)
+        task = jax.random.choice(key_task, len(subsets), (case.batch,), p=frequency)
+        bits = jax.random.bernoulli(key_bits, shape=(case.batch, case.dim)).astype(jnp.float32)
+        label = jnp.take_along_axis(bits, subsets[task], axis=1).sum(1).astype(jnp.int32) % 2
+        return bits, task, label
+
+    return draw
+
+
+def loss_parity(w, h, label):
+    """The cross-entropy in bits of a readout of the hidden layer."""
+    logits = jax.nn.relu(h) @ w["readout"].T + w["readout_bias"]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean() / jnp.log(2.0)
+
+
+def train_parity(case):
+    def losses(weights, batch):
+        (w,), (bits, task, label) = weights, batch
+        x = jnp.concatenate([bits, jax.nn.one_hot(task, len(case.subsets))], axis=1)
+        return loss_parity(w, x @ w["weight1"].T + w["bias1"], label)[None]
+
+    return scan(case, draw_parity(case), losses)
+
+
+def train_parity_own(case):
+    """The code's part of the first layer is a choice of a column, and one batch serves all widths."""
+
+    def losses(weights, batch):
+        bits, task, label = batch
+        all_losses = []
+        for w in weights:
+            code = w["weight1"][:, case.dim :].T[task]
+            all_losses.append(loss_parity(w, bits @ w["weight1"][:, : case.dim].T + code + w["bias1"], label))
+        return jnp.stack(all_losses)
+
+    return scan(case, draw_parity(case), losses)

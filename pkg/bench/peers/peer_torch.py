@@ -5,6 +5,7 @@ clipped by its own norm. Every sample's prediction is made by all K decoders, of
 torch-compile draws the batch and computes the loss, and its gradient, in one compiled function.
 """
 
+import math
 import time
 
 import torch
@@ -16,7 +17,8 @@ class Trainer:
         torch.set_float32_matmul_precision("highest")
         self.case, self.version = case, f"torch {torch.__version__}"
         self.initial = [{name: torch.from_numpy(v) for name, v in w.items()} for w in case.initial()]
-        self.loss = [losses(case) for _ in self.initial]
+        build = parity_losses if case.family == "parity" else losses
+        self.loss = [build(case) for _ in self.initial]
         self.compile_seconds = 0.0
         if program == "torch-compile":
             torch.compiler.reset()
@@ -63,19 +65,43 @@ def losses(case):
     return loss
 
 
+def parity_losses(case):
+    """Returns loss of the weights of a net with one hidden layer: the losses [S], in bits, of a fresh batch."""
+    subsets, cumulative = torch.tensor(case.subsets), torch.cumsum(torch.tensor(case.frequency), 0)
+    tasks, streams = len(subsets), 1 if case.shared else case.seeds
+
+    def loss(weight1, bias1, readout, readout_bias):
+        seeds, width = weight1.shape[:2]
+        task = torch.searchsorted(cumulative, torch.rand(streams, case.batch)).clamp(max=tasks - 1)
+        bits = torch.randint(0, 2, (streams, case.batch, case.dim)).float()
+        label = bits.gather(2, subsets[task]).sum(2).long() % 2
+        x = torch.cat([bits, torch.nn.functional.one_hot(task, tasks).float()], 2)
+        if case.shared:
+            h = (x[0] @ weight1.view(seeds * width, -1).T).view(case.batch, seeds, width).transpose(0, 1)
+        else:
+            h = torch.bmm(x, weight1.transpose(1, 2))
+        h = torch.relu(h + bias1[:, None])
+        logits = torch.bmm(h, readout.transpose(1, 2)) + readout_bias[:, None]
+        label = label.expand(seeds, -1)
+        entropy = torch.nn.functional.cross_entropy(logits.flatten(0, 1), label.flatten(), reduction="none")
+        return entropy.view(seeds, -1).mean(1) / math.log(2)
+
+    return loss
+
+
 def train(case, losses, initial, steps):
     weights = {name: v.clone().requires_grad_() for name, v in initial.items()}
     parameters = list(weights.values())
     optimizer = torch.optim.AdamW(parameters, lr=case.rate, weight_decay=case.decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda t: min((t + 1) / case.warmup, (case.warmup / (t + 1)) ** 0.5)
-    )
+    fall = (lambda t: 1.0) if case.schedule == "constant" else (lambda t: (case.warmup / (t + 1)) ** 0.5)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min((t + 1) / case.warmup, fall(t)))
     total = torch.zeros(case.seeds)
     for _ in range(steps):
         optimizer.zero_grad()
         loss = losses(**weights)
         loss.sum().backward()
-        clip(parameters, case.clip)
+        if case.clip > 0:
+            clip(parameters, case.clip)
         optimizer.step()
         schedule.step()
         total += loss.detach()
