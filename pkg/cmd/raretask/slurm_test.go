@@ -74,7 +74,7 @@ func TestSlurmSurvivesANode(t *testing.T) {
 		t.Skip("takes a minute")
 	}
 	dir, env := cluster(t)
-	spec := array(t, 24, 1200)
+	spec := array(t, 24, 1000)
 	var s submitted
 	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10", "--memory", "500M", "--checkpoint", "500ms")
 	if s.Job == "" || len(s.Jobs) != 1 {
@@ -120,14 +120,14 @@ func TestSlurmSurvivesANode(t *testing.T) {
 // A cancelled array leaves a state that the next one goes on from.
 func TestSlurmCancelled(t *testing.T) {
 	_, env := cluster(t)
-	spec := array(t, 2, 4000)
+	spec := array(t, 2, 5000)
 	var s submitted
-	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--max-parallel", "1", "--checkpoint", "1h")
+	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--max-parallel", "1", "--checkpoint", "20ms")
 	var now state
-	waitFor(t, "a running task", func() bool {
+	waitFor(t, "a task that trains", func() bool {
 		now = state{}
 		executeJSON(t, env, &now, "sweep", "status", spec, "--executor", "slurm")
-		return len(now.Jobs) == 1 && now.Jobs[0].Running == 1
+		return now.States[0].State == "training" && now.States[0].Step > 0
 	})
 	cancel := exec.Command("scancel", s.Job)
 	cancel.Env = append(os.Environ(), env...)

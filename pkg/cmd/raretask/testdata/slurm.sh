@@ -62,6 +62,17 @@ start_munge() {
 	munged --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" --log-file="$dir/munged.log" --seed-file="$dir/munge.seed" 2>>"$dir/munged.log"
 }
 
+# The processes that jobs run on a node of this cluster.
+tasks_of() {
+	local environ
+	for environ in /proc/[0-9]*/environ; do
+		if grep -q -z -x "SLURM_CONF=$SLURM_CONF" "$environ" 2>/dev/null && grep -q -z -x "SLURMD_NODENAME=$1" "$environ" 2>/dev/null; then
+			environ=${environ#/proc/}
+			echo "${environ%/environ}"
+		fi
+	done
+}
+
 start_node() { slurmd -N "$1"; }
 
 case $command in
@@ -84,14 +95,17 @@ start)
 node) start_node "$3" ;;
 kill)
 	# First the daemons, then what they run: a step's daemon that outlives its task would report the task as failed, which a dead
-	# machine doesn't.
-	tasks=$(grep -l -z -x "SLURMD_NODENAME=$3" $(grep -l -z -x "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ 2>/dev/null) /dev/null 2>/dev/null | cut -d/ -f3)
-	daemons=$(for pid in $tasks; do
-		parent=$(ps -o ppid= -p "$pid")
-		case $(ps -o comm= -p "$parent") in slurmstepd*) echo "$parent" ;; esac
-	done)
-	kill -9 "$(cat "$dir/slurmd.$3.pid")"
-	for pid in $daemons $tasks; do kill -9 "$pid" 2>/dev/null || true; done
+	# machine doesn't. Tasks come and go, so wait for one.
+	for ((i = 0; i < 300; i++)); do
+		daemons= tasks=
+		for pid in $(tasks_of "$3"); do
+			parent=$(ps -o ppid= -p "$pid" | tr -d ' ') || continue
+			case $(ps -o comm= -p "$parent") in slurmstepd*) daemons+=" $parent" tasks+=" $pid" ;; esac
+		done
+		[ -n "$tasks" ] && break
+		sleep .1
+	done
+	kill -9 $daemons "$(cat "$dir/slurmd.$3.pid")" $tasks 2>/dev/null || true
 	;;
 stop)
 	for file in "$dir"/slurm*.pid "$dir"/munged.pid; do
