@@ -65,13 +65,44 @@ func Kept(store *results.Store, stack spec.Stack) int {
 	return most
 }
 
-// clean removes what trainings of a stack have left: its state, and what a killed process was writing.
+// clean removes what trainings of a stack have left: its state, and what a killed process was writing, results as well as
+// states (whose unfinished files are hidden).
 func clean(base string) error {
 	left, err := filepath.Glob(base + ".*")
-	for _, path := range left {
+	hidden, err2 := filepath.Glob(filepath.Join(filepath.Dir(base), "."+filepath.Base(base)+".*"))
+	err = errors.Join(err, err2)
+	for _, path := range append(left, hidden...) {
 		err = errors.Join(err, os.Remove(path))
 	}
 	return err
+}
+
+// cleanDone cleans after stacks whose process was killed between writing their results and cleaning up itself.
+func (p *Plan) cleanDone(store *results.Store) error {
+	for i, stack := range p.Stacks {
+		if p.Done[i] == "" {
+			continue
+		}
+		base := store.Lock(stack)
+		left, err := filepath.Glob(base + "*")
+		hidden, err2 := filepath.Glob(filepath.Join(filepath.Dir(base), "."+filepath.Base(base)+"*"))
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
+		if len(left)+len(hidden) == 0 {
+			continue
+		}
+		lock, err := tryLock(base)
+		if err != nil {
+			return err
+		}
+		if lock != nil { // else another process is at it
+			if err := errors.Join(clean(base+"-*"), lock.release()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // rows trains a stack and returns its rows, ordered by run, step and task.

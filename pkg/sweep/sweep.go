@@ -84,6 +84,9 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, store *results.Sto
 	if err != nil {
 		return Progress{}, err
 	}
+	if err := p.cleanDone(store); err != nil {
+		return Progress{}, err
+	}
 	o.Checkpoint = cmp.Or(o.Checkpoint, time.Minute)
 	workers, err := workersFor(left.Memory, machineMemory(), cmp.Or(o.Workers, min(2, runtime.NumCPU())))
 	if err != nil {

@@ -198,3 +198,37 @@ func TestArray(t *testing.T) {
 		}
 	}
 }
+
+// What a killed process was writing is removed: by whoever finishes the stack, and by the next sweep where the stack
+// was already finished.
+func TestLeftoversAreCleaned(t *testing.T) {
+	b := backendtest.Go(t)
+	store := &results.Store{Dir: t.TempDir()}
+	s := parse(t, "mixture: {tasks: 2, dim: 4, block: 2}\nnet: {width: 2}\ntrain: {batch: 8, steps: 3, warmup: 1}")
+	for _, when := range []string{"before the stack is finished", "after"} {
+		plan, err := NewPlan(s, store, b.Identity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := store.Unfinished(plan.Stacks[0], b.Identity)
+		dir := filepath.Dir(base)
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		left := []string{store.Lock(plan.Stacks[0]), base + ".123.new", filepath.Join(dir, "."+filepath.Base(base)+stateEnding+".123.new")}
+		if when == "after" {
+			left = append(left, base+stateEnding)
+		}
+		for _, path := range left {
+			if err := os.WriteFile(path, nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := plan.Train(context.Background(), b, store, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s: left behind: %v %v", when, entries, err)
+		}
+	}
+}
