@@ -63,7 +63,7 @@ func (b browser) script(code string) string {
 // until waits for JavaScript to return something true; the page has no event to wait for instead.
 func (b browser) until(what, code string) string {
 	b.t.Helper()
-	const patience = 2 * time.Minute
+	const patience = 6 * time.Minute // a machine that runs other tests too
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(250 * time.Millisecond) {
 		if got := b.script("return " + code); got != "false" && got != "" && got != "<nil>" && got != "0" {
 			return got

@@ -11,6 +11,9 @@ import safetensors.numpy
 table, text, folder, state = sys.argv[1:]
 by_pandas = pandas.read_parquet(table)
 by_csv = pandas.read_csv(text, dtype={"run": str})
+for column in by_csv.columns:  # an empty field of a text column is an empty text as well as a missing one
+    if by_pandas[column].dtype.kind not in "biuf":
+        by_pandas[column], by_csv[column] = by_pandas[column].fillna(""), by_csv[column].fillna("")
 by_duckdb = duckdb.sql(f"select run, step, task, loss from '{table}' order by run, step, task").df()
 all_files = duckdb.sql(f"select count(*), count(distinct run) from '{folder}/*.parquet'").fetchone()
 same = by_pandas[["run", "step", "task", "loss"]].sort_values(["run", "step", "task"], ignore_index=True)
