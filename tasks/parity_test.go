@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
@@ -57,7 +56,7 @@ func TestParityDraws(t *testing.T) {
 	}
 	var drawn [][]float32
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		out := run(t, b, []any{[]uint32{1, 0}, int32(3)}, func(in []*Node) []*Node {
+		out := backendtest.Run(t, b, []any{[]uint32{1, 0}, int32(3)}, func(in []*Node) []*Node {
 			end := Const(in[0].Graph(), []float32{1000, 2000, 3000, 4000, 5000, 6000})
 			batch := mixture.Arrange(p, mixture.NewRandom(in[0], in[1], 0), end, rows)
 			return []*Node{batch.X, batch.Y}
@@ -103,7 +102,7 @@ func TestParityLossInBits(t *testing.T) {
 	logits := [][]float32{{0, 0}, {0, log3}, {0, log3}, {7, 7 + log3}, {1000, -1000}, {1000, -1000}}
 	labels := [][]float32{{1, 0}, {0, 1}, {1, 0}, {0, 1}, {1, 0}, {0, 1}}
 	want := []float64{1, -math.Log2(.75), 2, -math.Log2(.75), 0, 2000 / math.Ln2}
-	out := run(t, backendtest.Go(t), []any{logits, labels}, func(in []*Node) []*Node {
+	out := backendtest.Run(t, backendtest.Go(t), []any{logits, labels}, func(in []*Node) []*Node {
 		loss := p.Loss(in[0], in[1])
 		return []*Node{loss, Gradient(ReduceAllSum(loss), in[0])[0]}
 	})
@@ -118,23 +117,4 @@ func TestParityLossInBits(t *testing.T) {
 			t.Errorf("gradient %d: %g, want %g", i, got, w/math.Ln2)
 		}
 	}
-}
-
-// run executes a graph and returns the numbers of its outputs.
-func run(t *testing.T, b *backend.Backend, inputs []any, graph func(inputs []*Node) []*Node) [][]float32 {
-	t.Helper()
-	exec, err := NewExec(b.Backend, graph)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exec.Finalize()
-	out, err := exec.Call(inputs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	numbers := make([][]float32, len(out))
-	for i, o := range out {
-		numbers[i] = tensors.MustCopyFlatData[float32](o)
-	}
-	return numbers
 }

@@ -15,25 +15,6 @@ import (
 	"raretask/pkg/spec"
 )
 
-// run executes a graph and returns the numbers of its outputs.
-func run(t *testing.T, b *backend.Backend, inputs []any, graph func(inputs []*Node) []*Node) [][]float32 {
-	t.Helper()
-	exec, err := NewExec(b.Backend, graph)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exec.Finalize()
-	out, err := exec.Call(inputs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	numbers := make([][]float32, len(out))
-	for i, o := range out {
-		numbers[i] = tensors.MustCopyFlatData[float32](o)
-	}
-	return numbers
-}
-
 // The vectors are those of Random123 (Salmon et al. 2011), file kat_vectors, threefry2x32 with 20 rounds.
 func TestThreefryKnownAnswers(t *testing.T) {
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
@@ -67,7 +48,7 @@ func TestThreefryKnownAnswers(t *testing.T) {
 func TestNormalIsNormal(t *testing.T) {
 	const n = 200_000
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		out := run(t, b, []any{[]uint32{3, 0}, int32(5)}, func(in []*Node) []*Node {
+		out := backendtest.Run(t, b, []any{[]uint32{3, 0}, int32(5)}, func(in []*Node) []*Node {
 			r := NewRandom(in[0], in[1], 0)
 			return []*Node{r.Normal(n), r.Normal(n)}
 		})
@@ -92,7 +73,7 @@ func TestNormalIsNormal(t *testing.T) {
 // All backends must draw the same batch, or their trainings couldn't be compared.
 func TestBackendsDrawTheSame(t *testing.T) {
 	draw := func(b *backend.Backend) [][]float32 {
-		return run(t, b, []any{[]uint32{9, 0}, int32(7)}, func(in []*Node) []*Node {
+		return backendtest.Run(t, b, []any{[]uint32{9, 0}, int32(7)}, func(in []*Node) []*Node {
 			r := NewRandom(in[0], in[1], 1)
 			return []*Node{r.Uniform(1000), r.Normal(30, 31)}
 		})
@@ -120,7 +101,7 @@ func small(t *testing.T) *Mixture {
 
 // batchOf draws a batch and returns what it holds, in the order x, y, task, pairTile, pairTask, mask, pairTarget, counts.
 func batchOf(t *testing.T, b *backend.Backend, m *Mixture, rows int, step int32, cumulative, forced []float32) [][]float32 {
-	return run(t, b, []any{[]uint32{1, 0}, step, cumulative, forced}, func(in []*Node) []*Node {
+	return backendtest.Run(t, b, []any{[]uint32{1, 0}, step, cumulative, forced}, func(in []*Node) []*Node {
 		batch := Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows)
 		return []*Node{batch.X, batch.Y, batch.Task, batch.PairTile, batch.PairTask, batch.Mask, batch.PairTarget, batch.Counts}
 	})

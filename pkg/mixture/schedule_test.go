@@ -66,7 +66,7 @@ func TestDrawsAreCount(t *testing.T) {
 		}
 		s := NewSchedule(r.Train, m.Frequency)
 		const steps = 300
-		out := run(t, b, append([]any{m.Cumulative()}, s.Inputs()...), func(in []*Node) []*Node {
+		out := backendtest.Run(t, b, append([]any{m.Cumulative()}, s.Inputs()...), func(in []*Node) []*Node {
 			var all []*Node
 			for step := range steps {
 				cumulative, forced := Draws(Const(in[0].Graph(), int32(step)), in[0], in[1:])
@@ -100,7 +100,7 @@ func TestBatchHoldsTheInjectedSamples(t *testing.T) {
 		}
 		s := NewSchedule(r.Train, m.Frequency)
 		for step := range 30 {
-			counts := run(t, b, append([]any{int32(step), m.Cumulative(), []uint32{7, 0}}, s.Inputs()...), func(in []*Node) []*Node {
+			counts := backendtest.Run(t, b, append([]any{int32(step), m.Cumulative(), []uint32{7, 0}}, s.Inputs()...), func(in []*Node) []*Node {
 				cumulative, forced := Draws(in[0], in[1], in[3:])
 				return []*Node{Draw(m.Family, NewRandom(in[2], in[0], 0), cumulative, forced, 64).Counts}
 			})[0]

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/lab"
@@ -70,4 +72,23 @@ func Go(tb testing.TB) *backend.Backend {
 func Each(t *testing.T, test func(t *testing.T, b *backend.Backend)) {
 	t.Run("go", func(t *testing.T) { test(t, Go(t)) })
 	t.Run("xla", func(t *testing.T) { test(t, XLA(t)) })
+}
+
+// Run executes a graph and returns the numbers of its outputs.
+func Run(tb testing.TB, b *backend.Backend, inputs []any, build func(inputs []*graph.Node) []*graph.Node) [][]float32 {
+	tb.Helper()
+	exec, err := graph.NewExec(b.Backend, build)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer exec.Finalize()
+	out, err := exec.Call(inputs...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	numbers := make([][]float32, len(out))
+	for i, o := range out {
+		numbers[i] = tensors.MustCopyFlatData[float32](o)
+	}
+	return numbers
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"raretask/pkg/spec"
 )
 
 // verbs are the commands below raretask; every verb's file adds its own in an init function.
@@ -40,9 +42,6 @@ func wantsJSON(cmd *cobra.Command) bool {
 	return err == nil && json
 }
 
-// scales are the sizes that everything runs at.
-var scales = []string{"smoke", "quick", "paper"}
-
 // scaleFlag adds --scale to a command and returns what to ask for its value: the flag beats RARETASK_SCALE, which beats quick.
 func scaleFlag(cmd *cobra.Command) func() (string, error) {
 	flag := cmd.Flags().String("scale", "", "`S`ize: smoke (seconds), quick (minutes) or paper (default: RARETASK_SCALE, or else quick)")
@@ -54,12 +53,12 @@ func scaleFlag(cmd *cobra.Command) func() (string, error) {
 		if scale == "" {
 			return "quick", nil
 		}
-		for _, known := range scales {
+		for _, known := range spec.Scales {
 			if scale == known {
 				return scale, nil
 			}
 		}
-		return "", badUsage("%s: unknown scale %q; want %s", source, scale, strings.Join(scales, ", "))
+		return "", badUsage("%s: unknown scale %q; want %s", source, scale, strings.Join(spec.Scales, ", "))
 	}
 }
 
