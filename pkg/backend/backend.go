@@ -73,7 +73,9 @@ func openFallback(cause error) (*Backend, error) {
 }
 
 func openGo(config string) (*Backend, error) {
-	engine, err := gobackend.New(config)
+	// One operation at a time, each on all cores: side by side, as is the default of compute v0.1.5, matrix products that wait for a
+	// free worker hold the workers they wait for, and with a handful of them nothing ever moves again.
+	engine, err := gobackend.New("ops_sequential," + config)
 	if err != nil {
 		return nil, err
 	}

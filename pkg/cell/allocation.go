@@ -1,12 +1,8 @@
 package cell
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"raretask/pkg/allocation"
 	"raretask/pkg/backend"
@@ -29,8 +25,8 @@ func Allocation(run spec.Run) {
 	if !ok || run.Net.Kind != "bottleneck" {
 		Check(fmt.Errorf("cell: allocation of a %s on %s: want a bottleneck on regression, whose ablations are exact", run.Net.Kind, run.Mixture.Family))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, done := backend.Interruptible()
+	defer done()
 	stack := spec.Stack{run}
 	program := Must(train.New(Must(backend.Open()), stack))
 	defer program.Finalize()

@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"html"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/janpfeifer/gonb/gonbui"
@@ -62,8 +60,8 @@ func Spec(name string, changes ...spec.Axis) *spec.Sweep {
 // interrupted cell keeps the stacks that were finished. Results are also copied to the folder
 // RARETASK_PUBLISH, if that is set.
 func Run(s *spec.Sweep) []results.Row {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, done := backend.Interruptible()
+	defer done()
 	store := Must(results.Open())
 	b := Must(backend.Open())
 	if b.Notice != "" && gonbui.IsNotebook {

@@ -9,12 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/spec"
 )
 
@@ -121,8 +120,8 @@ func run(ctx context.Context, args []string) int {
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, done := backend.Interruptible()
 	status := run(ctx, os.Args[1:])
-	stop()
+	done()
 	os.Exit(status)
 }

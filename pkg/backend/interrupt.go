@@ -1,0 +1,39 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// grace is how long an interrupted process has to keep what it has done. A step of training can't be interrupted, and the
+// largest one takes seconds.
+var grace = 30 * time.Second
+
+// Interruptible returns a context that Ctrl-C and SIGTERM end, and a function that frees it when the work is done. Work that has not
+// ended half a minute later, or at a second signal, ends with the process: a computation that hangs can't be stopped otherwise.
+func Interruptible() (ctx context.Context, done func()) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	finished := make(chan struct{})
+	go func() {
+		select {
+		case <-finished:
+			return
+		case <-ctx.Done():
+		}
+		stop() // from here on a signal ends the process
+		select {
+		case <-finished:
+		case <-time.After(grace):
+			fmt.Fprintf(os.Stderr, "raretask: a computation has not ended %v after the interruption; giving it up. What was kept before is there: run again to go on from it\n", grace)
+			os.Exit(1)
+		}
+	}()
+	return ctx, func() {
+		close(finished)
+		stop()
+	}
+}
