@@ -96,7 +96,7 @@ type Train struct {
 //	{kind: weight, task: 16, factor: 8}  the task's loss counts 8 times
 //	{kind: surgery, task: 16}            where the two gradients of a step conflict, each is projected onto the plane normal to
 //	                                     the other (PCGrad, arXiv 2001.06782, with two tasks: this one and the rest)
-//	{kind: mask, task: 16}               the others' gradient doesn't touch the encoder's weights from the task's own inputs
+//	{kind: mask, task: 16}               the others' gradient doesn't touch the first layer's weights from the task's own inputs
 type Intervention struct {
 	Kind   string  `yaml:"kind" json:"kind"`
 	Task   int     `yaml:"task" json:"task"`              // 1 = most frequent
@@ -118,8 +118,8 @@ func (i Intervention) validate(r Run) error {
 		{i.Task >= 1 && i.Task <= r.Mixture.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", r.Mixture.Tasks)},
 		{i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"},
 		{i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"},
-		{i.Kind != "mask" || r.Net.Kind == "bottleneck" && r.Mixture.Family == "regression", "kind", i.Kind,
-			"weight or surgery: only a bottleneck on regression tasks has inputs that are one task's alone"},
+		{i.Kind != "mask" || r.Mixture.Family == "regression", "kind", i.Kind,
+			fmt.Sprintf("weight or surgery: tasks of %s share their inputs, and only regression has inputs that are one task's alone", r.Mixture.Family)},
 	} {
 		if !c.ok {
 			return &KeyError{"train.intervention." + c.key, c.value, c.want}

@@ -67,6 +67,8 @@ func TestParseErrors(t *testing.T) {
 		{"a base without mup", "net: {base: 8}\n", []string{"x.yaml:1", "net.base", "8", "mup"}},
 		{"adam with decay", "train: {optimizer: adam}\n", []string{"x.yaml", "train.decay", "0.01", "0 for adam"}},
 		{"an unknown optimizer", "train: {optimizer: sgd}\n", []string{"train.optimizer", "sgd", "adamw or adam"}},
+		{"masked inputs that tasks share", "mixture: {family: parity, tasks: 4, dim: 8, block: 3}\nnet: {kind: mlp}\ntrain: {intervention: {kind: mask, task: 4}}\n",
+			[]string{"train.intervention.kind", "mask", "weight or surgery", "parity share their inputs"}},
 		{"not YAML", "mixture: [\n", []string{"x.yaml"}},
 		{"empty", "", []string{"x.yaml", "empty"}},
 	} {

@@ -199,12 +199,12 @@ func (p *Program) intervene(losses *Node, weights []*Node) []*Node {
 	return task
 }
 
-// mask takes the gradient's columns of a task's own inputs out of every encoder.
+// mask takes the columns of a task's own inputs out of the gradient of every first layer.
 func (p *Program) mask(gradients []*Node, task int) {
 	first, end := p.mixture.Family.(*tasks.Regression).Coordinates(task)
 	for i, w := range p.weights {
 		if i > 0 && w.group == p.weights[i-1].group {
-			continue // the encoder is a group's first weight
+			continue // the first layer is a group's first weight
 		}
 		keep := make([]float32, w.dims[len(w.dims)-1])
 		for d := range keep {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -9,8 +10,10 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 
 	"raretask/pkg/backend/backendtest"
+	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
 )
 
@@ -82,22 +85,161 @@ func TestSurgeryInTraining(t *testing.T) {
 	}
 }
 
-// Masked, only the task itself and weight decay move the encoder's weights from its own inputs; without a sample of it
+// Masked, only the task itself and weight decay move the first layer's weights from its own inputs; without a sample of it
 // they stay as they were.
 func TestMaskedInputsStay(t *testing.T) {
 	b := backendtest.XLA(t)
-	stack := tiny(t, func(r *spec.Run) {
-		r.Train.Decay = 0
-		r.Train.Intervention = spec.Intervention{Kind: "mask", Task: 4}
-		r.Train.Injection = spec.Injection{Task: 4, Gap: 1000, Samples: 1}
-	}, 4)
-	all := trained(t, b, stack, 0, 50)
-	before, after := all[0].Runs[0].Weights[0], all[1].Runs[0].Weights[0]
-	dim := stack[0].Mixture.Dim
-	for i := range before {
-		own := i%dim >= 9 && i%dim < 12 // task 4 of blocks of 3
-		if same := before[i] == after[i]; same != own {
-			t.Fatalf("weight %d of input %d: unchanged is %v", i, i%dim, same)
+	for _, n := range []spec.Net{{Kind: "bottleneck"}, {Kind: "mlp"}, {Kind: "mlp", Depth: 2}} {
+		stack := tiny(t, func(r *spec.Run) {
+			r.Net = n
+			r.Train.Decay = 0
+			r.Train.Intervention = spec.Intervention{Kind: "mask", Task: 4}
+			r.Train.Injection = spec.Injection{Task: 4, Gap: 1000, Samples: 1}
+		}, 4)
+		all := trained(t, b, stack, 0, 50)
+		before, after := all[0].Runs[0].Weights[0], all[1].Runs[0].Weights[0]
+		dim := stack[0].Mixture.Dim
+		for i := range before {
+			own := i%dim >= 9 && i%dim < 12                                               // task 4 of blocks of 3
+			if same := before[i] == after[i]; same != own && !(same && n.Kind == "mlp") { // a neuron may be silent
+				t.Fatalf("%s, depth %d: weight %d of input %d: unchanged is %v", n.Kind, n.Layers(), i, i%dim, same)
+			}
+		}
+		if slices.Equal(before, after) {
+			t.Errorf("%s, depth %d: nothing moved", n.Kind, n.Layers())
 		}
 	}
+}
+
+// Of two layers and one, of stacked widths and of two runs of one width, on tasks that share their inputs and tasks that don't:
+// the gradients that an intervention makes are what plain Go makes of the gradients of each task alone.
+func TestInterventionsOfAnMLP(t *testing.T) {
+	const task = 2
+	conflicts := map[bool]int{} // runs with surgery whose gradients conflict, and don't
+	for _, family := range []string{"regression", "parity"} {
+		for _, i := range []spec.Intervention{{Kind: "weight", Task: task, Factor: 5}, {Kind: "surgery", Task: task}, {Kind: "mask", Task: task}} {
+			if family == "parity" && i.Kind == "mask" {
+				continue
+			}
+			for _, depth := range []int{1, 2} {
+				t.Run(fmt.Sprintf("%s %s depth %d", family, i.Kind, depth), func(t *testing.T) {
+					stack := tiny(t, func(r *spec.Run) {
+						r.Net = spec.Net{Kind: "mlp", Depth: depth}
+						if family == "parity" {
+							parity(4, 9, r.Net)(r)
+						}
+						r.Train.Intervention = i
+					}, 3, 5, 5)
+					for seed := range stack {
+						data := uint32(1)
+						stack[seed].Train.Seed, stack[seed].Train.Data = uint32(seed), &data
+					}
+					byTask, got := interventionGradients(t, stack)
+					for run := range stack {
+						want, conflict := intervened(stack[run], byTask[run])
+						if i.Kind == "surgery" {
+							conflicts[conflict]++
+						}
+						for at, w := range want {
+							if math.Abs(got[run][at]-w) > 1e-5*(1+math.Abs(w)) {
+								t.Fatalf("width %d, run %d, number %d of the gradient: %g, want %g", stack[run].Net.Width, run, at, got[run][at], w)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+	if conflicts[true] == 0 || conflicts[false] == 0 {
+		t.Errorf("surgery in %d runs with a conflict and %d without: want some of both, or this test shows half", conflicts[true], conflicts[false])
+	}
+}
+
+// interventionGradients returns, of the first batch at the initial values, the gradient of the loss of each task's samples alone
+// [run][task] and that of the intervention [run], all weights of a run in one row.
+func interventionGradients(t *testing.T, stack spec.Stack) (byTask [][][]float64, intervened [][]float64) {
+	t.Helper()
+	b := backendtest.Go(t)
+	p, err := New(b, stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Finalize()
+	state, err := p.initialState(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := stack[0].Mixture.Tasks
+	var args []any
+	for _, s := range append([]*tensors.Tensor{state[stateSeed], state[stateCumulative], state[stateForced]}, state[stateWeights:stateWeights+len(p.weights)]...) {
+		args = append(args, s)
+	}
+	numbers := backendtest.Run(t, b, args, func(in []*Node) []*Node {
+		g := in[0].Graph()
+		weights := in[3:]
+		batch := mixture.Draw(p.mixture.Family, mixture.NewRandom(in[0], Const(g, int32(0)), trainingSamples), in[1], in[2], stack[0].Train.Batch)
+		losses := p.losses(weights, batch)
+		out := p.intervene(losses, weights)
+		for task := range k {
+			loss := DivScalar(ReduceAllSum(Slice(losses, AxisRange(), AxisElem(task))), float64(stack[0].Train.Batch))
+			out = append(out, Gradient(loss, weights...)...)
+		}
+		return out
+	})
+	row := func(run int, gradients [][]float32) (flat []float64) {
+		at := 0
+		for _, g := range p.groups {
+			for _, w := range g.weights {
+				if run >= g.first && run < g.first+g.runs {
+					for _, v := range separate(gradients[at], w, run-g.first, g.runs) {
+						flat = append(flat, float64(v))
+					}
+				}
+				at++
+			}
+		}
+		return flat
+	}
+	n := len(p.weights)
+	for run := range stack {
+		intervened = append(intervened, row(run, numbers[:n]))
+		byTask = append(byTask, nil)
+		for task := range k {
+			byTask[run] = append(byTask[run], row(run, numbers[n*(task+1):n*(task+2)]))
+		}
+	}
+	return byTask, intervened
+}
+
+// intervened is what an intervention has to make of the gradients of all tasks, and whether the task's conflicts with the rest.
+func intervened(run spec.Run, byTask [][]float64) (want []float64, conflict bool) {
+	i := run.Train.Intervention
+	own := byTask[i.Task-1]
+	rest := make([]float64, len(own))
+	for k, gradient := range byTask {
+		if k != i.Task-1 {
+			floats.Add(rest, gradient)
+		}
+	}
+	product := floats.Dot(own, rest)
+	want = make([]float64, len(own))
+	for at := range want {
+		switch i.Kind {
+		case "weight":
+			want[at] = i.Factor*own[at] + rest[at]
+		case "surgery":
+			want[at] = own[at] + rest[at]
+			if product < 0 {
+				want[at] -= product/floats.Dot(rest, rest)*rest[at] + product/floats.Dot(own, own)*own[at]
+			}
+		case "mask":
+			m := run.Mixture
+			input := at % m.Dim // the first layer comes first, a row for each neuron
+			if at >= run.Net.Width*m.Dim || input < (i.Task-1)*m.Block || input >= i.Task*m.Block {
+				want[at] = rest[at]
+			}
+			want[at] += own[at]
+		}
+	}
+	return want, product < 0
 }
