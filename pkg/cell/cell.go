@@ -154,6 +154,7 @@ func (s *status) end(text string) {
 	default:
 		gonbui.UpdateHTML(s.id, text)
 	}
+	gonbui.Sync()
 }
 
 // registerTypes lets gonbui send nested JSON, which it encodes by gob.
@@ -191,6 +192,7 @@ func Show(f figure.Figure, err error) {
 	if f.Caption != "" {
 		gonbui.DisplayMarkdown("*" + f.Caption + "*")
 	}
+	gonbui.Sync() // GoNB drops what it has not read when the cell's program ends, and reading a large chart takes it a while
 }
 
 // plain returns v as JSON's own types, the only ones that gonbui's encoding knows.
@@ -233,6 +235,7 @@ func Table(headers []string, rows [][]any) {
 		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
 	}
 	gonbui.DisplayMarkdown(b.String())
+	gonbui.Sync()
 }
 
 func printTable(headers []string, cells [][]string) {

@@ -58,7 +58,16 @@ func TestNotebooksRun(t *testing.T) {
 		}
 	}
 	for _, path := range notebooks {
-		for _, c := range read(t, path).Cells {
+		for i, c := range read(t, filepath.Join(out, filepath.Base(path))).Cells {
+			charts := 0
+			for _, o := range c.Outputs {
+				if o.Data["application/vnd.vegalite.v5+json"] != nil {
+					charts++
+				}
+			}
+			if want := strings.Count(strings.Join(c.Source, ""), "cell.Show("); c.Type == "code" && charts != want {
+				t.Errorf("%s, cell %d shows %d charts; its code %d", filepath.Base(path), i, charts, want)
+			}
 			for _, tag := range c.Metadata.Tags {
 				if strings.HasPrefix(tag, "fig") && !drawn[tag] {
 					t.Errorf("%s promises %s, which was not drawn", filepath.Base(path), tag)
@@ -71,6 +80,7 @@ func TestNotebooksRun(t *testing.T) {
 type notebook struct {
 	Cells []struct {
 		Type     string `json:"cell_type"`
+		Source   []string
 		Metadata struct{ Tags []string }
 		Outputs  []struct {
 			Type string `json:"output_type"`
