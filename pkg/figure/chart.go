@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"raretask/pkg/results"
 )
 
 // Kind is how a layer is drawn, and which of its numbers it needs.
@@ -115,13 +117,11 @@ func (f Figure) Save(dir string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("figure: %s: folder for its files: %w", f.Name, err)
-	}
 	var paths []string
 	for i, part := range parts {
 		path := filepath.Join(dir, f.Name+part.suffix)
-		if err := writeFile(path, contents[i]); err != nil {
+		err := results.WriteFile(path, func(file *os.File) error { _, err := file.Write(contents[i]); return err })
+		if err != nil {
 			return paths, fmt.Errorf("figure: %s: %w", f.Name, err)
 		}
 		paths = append(paths, path)
@@ -135,25 +135,6 @@ func (f Figure) vegaJSON() ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(spec)
-}
-
-func writeFile(path string, content []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // fails after the rename, as it should
-	_, err = file.Write(content)
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Chmod(file.Name(), 0o644)
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // check returns an error naming figure, panel and layer for the first thing that can't be drawn as described.

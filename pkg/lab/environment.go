@@ -108,7 +108,11 @@ func (l *Lab) installEnvironment(ctx context.Context, e environment) error {
 	if err != nil {
 		return err
 	}
-	if err := l.fillEnvironment(ctx, e, base, dir); err != nil {
+	err = os.Chmod(dir, 0o755) // for everybody who may read the checkout
+	if err == nil {
+		err = l.fillEnvironment(ctx, e, base, dir)
+	}
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := os.Symlink(filepath.Base(dir), e.link+".new"); err != nil && !os.IsExist(err) {

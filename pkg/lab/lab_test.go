@@ -93,7 +93,7 @@ func TestSetupTwiceDoesNothing(t *testing.T) {
 
 func TestChangedPinIsMissingAlone(t *testing.T) {
 	l := pretended(t)
-	if missing := names(l.missing(nil)); len(missing) != 0 {
+	if missing := names(missing(l.parts())); len(missing) != 0 {
 		t.Fatalf("missing %v; want nothing", missing)
 	}
 	mod := filepath.Join(l.root, "go.mod")
@@ -104,13 +104,13 @@ func TestChangedPinIsMissingAlone(t *testing.T) {
 	if err := os.WriteFile(mod, []byte(strings.ReplaceAll(string(content), "gonb v0.11.5", "gonb v0.11.6")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if missing := names(l.missing(nil)); !slices.Equal(missing, []string{"gonb"}) {
+	if missing := names(missing(l.parts())); !slices.Equal(missing, []string{"gonb"}) {
 		t.Errorf("another gonb in go.mod: missing %v; want gonb", missing)
 	}
 	if err := os.WriteFile(l.jupyter().requirements, []byte("jupyterlab==5.0.0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if missing := names(l.missing(nil)); !slices.Equal(missing, []string{"python environment", "gonb"}) {
+	if missing := names(missing(l.parts())); !slices.Equal(missing, []string{"python environment", "gonb"}) {
 		t.Errorf("other requirements: missing %v; want the environment too", missing)
 	}
 }
@@ -148,7 +148,7 @@ func TestMovedCheckoutNeedsItsKernelAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = &Lab{moved, filepath.Join(moved, ".raretask")}
-	if missing := names(l.missing(nil)); !slices.Equal(missing, []string{"kernel"}) {
+	if missing := names(missing(l.parts())); !slices.Equal(missing, []string{"kernel"}) {
 		t.Errorf("moved: missing %v; want the kernel", missing)
 	}
 }

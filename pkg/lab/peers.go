@@ -2,8 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -24,22 +22,11 @@ func (l *Lab) PeersPython() (python string, ok bool) {
 // without.
 func (l *Lab) SetupPeers(ctx context.Context, progress Progress) error {
 	e := l.peers()
-	if l.checkEnvironment(e) == nil {
-		return nil
-	}
-	if err := os.MkdirAll(l.state, 0o755); err != nil {
-		return fmt.Errorf("lab: cannot write in %s: %w; make the checkout writable", l.root, err)
-	}
-	unlock, err := l.lock(ctx, progress)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if l.checkEnvironment(e) == nil { // another set-up made it meanwhile
-		return nil
-	}
-	part := part{name: e.name, install: func(ctx context.Context) error { return l.installEnvironment(ctx, e) }}
-	return l.install(ctx, part, Event{Text: "installing JAX and PyTorch to compare with (once; on Linux about 3 GB to fetch)", Step: 1, Total: 1}, progress)
+	return l.installMissing(ctx, []part{{
+		name:    "JAX and PyTorch to compare with (once; on Linux about 3 GB to fetch)",
+		check:   func() error { return l.checkEnvironment(e) },
+		install: func(ctx context.Context) error { return l.installEnvironment(ctx, e) },
+	}}, progress)
 }
 
 // PeersEnvironment is what the peers run in: like the rest of the lab, and without the XLA flags that are meant for our programs.

@@ -59,7 +59,13 @@ func (l *Lab) Setup(ctx context.Context, progress Progress, without ...string) e
 	if _, _, err := backend.Asked(); err != nil {
 		return err
 	}
-	if len(l.missing(without)) == 0 {
+	parts := slices.DeleteFunc(l.parts(), func(p part) bool { return slices.Contains(without, p.name) })
+	return l.installMissing(ctx, parts, progress)
+}
+
+// installMissing installs those of the parts that are missing, alone in this checkout.
+func (l *Lab) installMissing(ctx context.Context, parts []part, progress Progress) error {
+	if len(missing(parts)) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(l.state, 0o755); err != nil {
@@ -70,9 +76,9 @@ func (l *Lab) Setup(ctx context.Context, progress Progress, without ...string) e
 		return err
 	}
 	defer unlock()
-	total, step := len(l.missing(without)), 0 // another set-up may have made it meanwhile
-	for _, part := range l.parts() {
-		if !part.missing(without) { // asked again: a new Python environment lacks the kernel that the old one had
+	total, step := len(missing(parts)), 0 // another set-up may have made it meanwhile
+	for _, part := range parts {
+		if !part.missing() { // asked again: a new Python environment lacks the kernel that the old one had
 			continue
 		}
 		step++
@@ -102,13 +108,11 @@ func (l *Lab) install(ctx context.Context, part part, event Event, progress Prog
 }
 
 // missing lists the parts that set-up must install.
-func (l *Lab) missing(without []string) []part {
-	return slices.DeleteFunc(l.parts(), func(p part) bool { return !p.missing(without) })
+func missing(parts []part) []part {
+	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !p.missing() })
 }
 
-func (p part) missing(without []string) bool {
-	return p.install != nil && !slices.Contains(without, p.name) && p.check() != nil
-}
+func (p part) missing() bool { return p.install != nil && p.check() != nil }
 
 // lock keeps set-ups of one checkout apart.
 func (l *Lab) lock(ctx context.Context, progress Progress) (unlock func(), err error) {
