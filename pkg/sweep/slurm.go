@@ -32,6 +32,10 @@ type SlurmOptions struct {
 	CPUs        int
 	MaxParallel int // tasks at a time; 0: as many as fit
 	Checkpoint  time.Duration
+
+	// Script is a job script of the user's, which runs a task's command, its arguments, in its own way: in a container, say. It may
+	// begin with options for sbatch; those here beat them. Empty: one that only runs the command.
+	Script string
 }
 
 // Slurm is a sweep as job arrays. Everything it needs lies in a folder beside the results, which the nodes must share: the stacks, the
@@ -85,6 +89,11 @@ func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions) (string
 	program, script, err := s.prepare(j)
 	if err != nil {
 		return "", err
+	}
+	if o.Script != "" {
+		if script, err = filepath.Abs(o.Script); err != nil {
+			return "", err
+		}
 	}
 	args := append(o.arguments(), "--job-name=raretask-"+name, "--chdir="+s.dir, "--output="+filepath.Join(s.dir, "%A_%a.log"), "--array="+s.array(j.Chunk, o.MaxParallel))
 	cmd := exec.CommandContext(ctx, "sbatch", append(args, script, program, "sweep", "task", s.dir)...)

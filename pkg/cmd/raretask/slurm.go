@@ -17,7 +17,7 @@ type slurmFlags struct {
 	wait bool
 }
 
-var slurmFlagNames = []string{"partition", "time", "memory", "gpus", "cpus", "max-parallel", "wait"}
+var slurmFlagNames = []string{"partition", "time", "memory", "gpus", "cpus", "max-parallel", "script", "wait"}
 
 func (f *slurmFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
@@ -27,6 +27,7 @@ func (f *slurmFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.GPUs, "gpus", 0, "Slurm: GPUs for a task")
 	flags.IntVar(&f.CPUs, "cpus", 0, "Slurm: cores for a task")
 	flags.IntVar(&f.MaxParallel, "max-parallel", 0, "Slurm: tasks at a time (default: as many as fit)")
+	flags.StringVar(&f.Script, "script", "", "Slurm: your own job `file`, which runs its arguments: in a container, say, or after loading modules (default: one with just exec \"$@\")")
 	flags.BoolVar(&f.wait, "wait", false, "Slurm: wait for the results and show progress")
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -114,6 +115,32 @@ func TestSlurmSurvivesANode(t *testing.T) {
 	runSweep(t, here, spec)
 	if !bytes.Equal(got, table(t, here, spec)) {
 		t.Error("the table differs from that of a sweep on this machine alone")
+	}
+}
+
+// A job script of the user's runs the tasks, with arguments that hold spaces and with options of sbatch's own.
+func TestSlurmScript(t *testing.T) {
+	_, env := cluster(t)
+	ran := filepath.Join(t.TempDir(), "ran")
+	script := write(t, "my script.sh", "#!/bin/sh\n#SBATCH --comment=mine --partition=none\necho \"$# $SLURM_ARRAY_TASK_ID $2 $3\" >>'"+ran+"'\nexec \"$@\"\n")
+	spec := array(t, 2, 50)
+	env = append(env, "RARETASK_RESULTS="+filepath.Join(t.TempDir(), "two words"))
+	var s submitted
+	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--script", script, "--wait")
+	if s.Done != 2 {
+		t.Errorf("%+v; want 2 runs done", s)
+	}
+	text, err := os.ReadFile(ran)
+	if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); err != nil || len(lines) != 2 || !slices.Contains(lines, "4 0 sweep task") || !slices.Contains(lines, "4 1 sweep task") {
+		t.Errorf("the script was run %q, %v; want once for each of two tasks", lines, err)
+	}
+	job := exec.Command("scontrol", "show", "job", s.Job)
+	job.Env = append(os.Environ(), env...)
+	if text, err := job.Output(); err != nil || !strings.Contains(string(text), "Comment=mine") {
+		t.Errorf("the script's options for sbatch were not heard: %v\n%s", err, text)
+	}
+	if status, _, stderr := execute(t, env, "sweep", "run", array(t, 3, 50), "--executor", "slurm", "--script", "none.sh"); status != 1 || !strings.Contains(stderr, "none.sh") {
+		t.Errorf("without the script: exit %d, %s", status, stderr)
 	}
 }
 
