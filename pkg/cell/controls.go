@@ -5,72 +5,88 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sort"
 
 	"raretask/pkg/figure"
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
+	"raretask/pkg/train"
+)
+
+// Measure is a number of a row by which runs are compared.
+type Measure struct {
+	Name  string
+	Of    func(results.Row) float64
+	Lower bool // the lower the better
+}
+
+// RareSignal, RareLoss and MixtureLoss are what the control tables show: what the encoder keeps of the rarest task, exact, for bottlenecks; the
+// rarest task's loss on fresh samples, for any net; the loss of the whole mixture with the best decoders, exact, for bottlenecks.
+var (
+	RareSignal  = Measure{"signal s_r of the rarest task", func(r results.Row) float64 { return results.Value(r.Signal) }, false}
+	RareLoss    = Measure{"loss of the rarest task (1: nothing learned)", func(r results.Row) float64 { return results.Value(r.Sampled) }, true}
+	MixtureLoss = Measure{"encoder loss of the whole mixture", func(r results.Row) float64 { return results.Value(r.Encoder) }, true}
 )
 
 // Control is a mixture with one thing changed.
 type Control struct {
-	Name  string
-	Sweep *spec.Sweep
+	Name   string
+	Sweeps []*spec.Sweep // that differ in the learning rate; the best rate of each width counts
+	Step   int           // at which it is looked at; 0: the end
 }
 
 // Controls returns what has to be run beside a mixture, all at its widths and seeds, before a rare task's failure is put down
-// to interference: whether the net can express the task (alone), whether rarity matters (uniform frequencies), whether a
-// solution is found but not kept (started from one), and what happens when the others' gradients are kept from
-// overwriting (surgery, masked inputs where the net has such, a heavier loss); and the mixture at other rates. The rare task
-// is the last one.
+// to interference: whether the net can express the task (alone), whether rarity matters (uniform frequencies), whether rate,
+// parameterization or depth is to blame, whether a solution is found but not kept (started from one), and what happens when the
+// others' gradients are kept from overwriting (surgery, masked inputs where tasks have their own, a heavier loss). The rare task is
+// the last one.
 func Controls(s *spec.Sweep) []Control {
 	base := s.Base
-	rare, batch := base.Mixture.Tasks, base.Train.Batch
+	rare, batch, rate := base.Mixture.Tasks, base.Train.Batch, base.Train.Rate
 	start := base.Train.Steps / 6
-	alone := spec.Injection{Task: rare, Gap: 1, Samples: batch}
-	solved := alone
-	solved.Until = start
-	changes := []struct {
-		name string
-		axes []spec.Axis
-	}{
-		{"mixture", nil},
-		{"rare task alone", []spec.Axis{spec.Vary("train.injection", alone)}},
-		{"uniform frequencies", []spec.Axis{spec.Vary("mixture.frequency.exponent", 0.)}},
-		{"mixture, from a solution of the rare task", []spec.Axis{spec.Vary("train.injection", solved), spec.Vary("train.steps", base.Train.Steps+start)}},
-		{"mixture, gradient surgery", []spec.Axis{spec.Vary("train.intervention", spec.Intervention{Kind: "surgery", Task: rare})}},
-		{"mixture, others masked on the rare inputs", []spec.Axis{spec.Vary("train.intervention", spec.Intervention{Kind: "mask", Task: rare})}},
-		{"mixture, rare loss counts 8 times", []spec.Axis{spec.Vary("train.intervention", spec.Intervention{Kind: "weight", Task: rare, Factor: 8})}},
-		{"mixture, a third of the rate", []spec.Axis{spec.Vary("train.rate", base.Train.Rate/3)}},
-		{"mixture, three times the rate", []spec.Axis{spec.Vary("train.rate", base.Train.Rate*3)}},
+	solve := spec.Injection{Task: rare, Gap: 1, Samples: batch, Until: start}
+	with := func(axes ...spec.Axis) []*spec.Sweep { return []*spec.Sweep{Must(s.With(axes...))} }
+	intervene := func(kind string, factor float64) []*spec.Sweep {
+		return with(spec.Vary("train.intervention", spec.Intervention{Kind: kind, Task: rare, Factor: factor}))
 	}
-	var controls []Control
-	for _, c := range changes {
-		changed, err := s.With(c.axes...)
-		if c.name == "mixture, others masked on the rare inputs" && base.Net.Kind != "bottleneck" {
-			continue // inputs of several tasks can't be masked for one
+	fromSolution := with(spec.Vary("train.injection", solve), spec.Vary("train.steps", base.Train.Steps+start))
+	mup := []spec.Axis{spec.Vary("net.parameterization", "mup"), spec.Vary("net.base", 32)}
+	controls := []Control{
+		{"rare task alone, a sixth of the steps", fromSolution, start},
+		{"uniform frequencies", with(spec.Vary("mixture.frequency.exponent", 0.)), 0},
+		{"mixture", with(), 0},
+		{"mixture, best of three rates", append(with(), with(spec.Vary("train.rate", rate/3, rate*3))...), 0},
+		{"mixture, muP, best of three rates", with(append(mup, spec.Vary("train.rate", rate/3, rate, rate*3))...), 0},
+		{"mixture, from the solution of the first line", fromSolution, 0},
+		{"mixture, gradient surgery", intervene("surgery", 0), 0},
+		{"mixture, rare loss counts 8 times", intervene("weight", 8), 0},
+	}
+	if base.Mixture.Family == "regression" {
+		controls = append(controls, Control{"mixture, others masked on the rare inputs", intervene("mask", 0), 0})
+	}
+	if base.Net.Kind == "mlp" {
+		controls = append(controls, Control{"mixture, one more hidden layer", with(spec.Vary("net.depth", base.Net.Layers()+1)), 0})
+	}
+	for _, c := range controls {
+		for _, sweep := range c.Sweeps {
+			sweep.Name = c.Name
 		}
-		Check(err)
-		changed.Name = c.name
-		controls = append(controls, Control{c.name, changed})
 	}
 	return controls
 }
 
-// ControlTable trains what is missing of the controls and displays the rare task's measure at the end by width: mean and half
-// width of the 95% interval over seeds. of picks the measure; unit names it.
-func ControlTable(controls []Control, unit string, of func(results.Row) float64) {
-	byControl := make([]map[int32][]float64, len(controls))
+// ControlTable trains what is missing of the controls and displays the rare task's measure by width: mean and half width of the 95%
+// interval over seeds, with the rate where several were tried.
+func ControlTable(controls []Control, m Measure) {
+	byControl := make([]map[int32]best, len(controls))
 	widths := map[int32]bool{}
 	for i, c := range controls {
-		byControl[i] = map[int32][]float64{}
-		for _, r := range Run(c.Sweep) {
-			if r.Step == r.Steps && r.Task == r.Tasks {
-				byControl[i][r.Width] = append(byControl[i][r.Width], of(r))
-				widths[r.Width] = true
-			}
+		byControl[i] = bestOf(c, m)
+		for w := range byControl[i] {
+			widths[w] = true
 		}
 	}
-	headers := []string{unit}
+	headers := []string{m.Name}
 	ordered := slices.Sorted(maps.Keys(widths))
 	for _, w := range ordered {
 		headers = append(headers, fmt.Sprintf("N = %d", w))
@@ -79,11 +95,104 @@ func ControlTable(controls []Control, unit string, of func(results.Row) float64)
 	for i, c := range controls {
 		row := []any{c.Name}
 		for _, w := range ordered {
-			row = append(row, Interval(byControl[i][w]))
+			row = append(row, byControl[i][w])
 		}
 		table = append(table, row)
 	}
 	Table(headers, table)
+}
+
+// best is a measure of a width at the rate that is best for it, a number for each seed.
+type best struct {
+	rate  float64
+	of    int // rates
+	seeds []float64
+}
+
+func (b best) String() string {
+	if b.of < 2 {
+		return Interval(b.seeds)
+	}
+	return fmt.Sprintf("%s (rate %.2g)", Interval(b.seeds), b.rate)
+}
+
+// bestOf trains what is missing of a control and returns each width's measure of the last task.
+func bestOf(c Control, m Measure) map[int32]best {
+	type run struct {
+		width int32
+		rate  float64
+		seed  int64
+	}
+	at := map[run]results.Row{} // the last evaluation that counts
+	for _, sweep := range c.Sweeps {
+		for _, r := range Run(sweep) {
+			key := run{r.Width, r.Rate, r.Seed}
+			if r.Task == r.Tasks && (c.Step == 0 || int(r.Step) <= c.Step) && r.Step >= at[key].Step {
+				at[key] = r
+			}
+		}
+	}
+	type setting struct {
+		width int32
+		rate  float64
+	}
+	seeds := map[setting][]float64{}
+	for key, r := range at {
+		seeds[setting{key.width, key.rate}] = append(seeds[setting{key.width, key.rate}], m.Of(r))
+	}
+	byWidth := map[int32]best{}
+	for key, values := range seeds {
+		slices.Sort(values) // the mean's last bit shall not depend on the order of a map
+		mean, _, _ := figure.Estimate(values)
+		before, found := byWidth[key.width]
+		was, _, _ := figure.Estimate(before.seeds)
+		if better := mean > was && !m.Lower || mean < was && m.Lower; !found || better || math.IsNaN(was) || mean == was && key.rate < before.rate {
+			before.rate, before.seeds = key.rate, values
+		}
+		before.of++
+		byWidth[key.width] = before
+	}
+	return byWidth
+}
+
+// Depths trains what is missing and displays the last task's measure for the widths of a sweep of nets with one hidden layer, beside
+// nets of other depths with as many weights: what depth does at equal parameters. Of several rates of the sweep the best one counts.
+func Depths(s *spec.Sweep, m Measure, depths ...int) {
+	wide := bestOf(Control{Sweeps: []*spec.Sweep{s}}, m)
+	widths := slices.Sorted(maps.Keys(wide))
+	headers := []string{m.Name, "1 hidden layer"}
+	table := make([][]any, len(widths))
+	for i, w := range widths {
+		run := s.Base
+		run.Net.Width = int(w)
+		table[i] = []any{fmt.Sprintf("about %d weights", parameters(run)), fmt.Sprintf("N = %d: %v", w, wide[w])}
+	}
+	for _, depth := range depths {
+		headers = append(headers, fmt.Sprintf("%d hidden layers", depth))
+		var same []int
+		for _, w := range widths {
+			same = append(same, equalWidth(s.Base, int(w), depth))
+		}
+		deep := bestOf(Control{Sweeps: []*spec.Sweep{Must(s.With(spec.Vary("net.depth", depth), spec.Vary("net.width", same...)))}}, m)
+		for i, w := range same {
+			table[i] = append(table[i], fmt.Sprintf("N = %d: %v", w, deep[int32(w)]))
+		}
+	}
+	Table(headers, table)
+}
+
+// parameters returns the number of a run's weights.
+func parameters(run spec.Run) int { return Must(train.CostOf(spec.Stack{run})).Parameters }
+
+// equalWidth returns the width at which a net of another depth has as many weights as the run has at a width, or the fewest more.
+func equalWidth(run spec.Run, width, depth int) int {
+	run.Net.Width = width
+	want := parameters(run)
+	run.Net.Depth = depth
+	return 1 + sort.Search(width, func(n int) bool {
+		run.Net.Width = n + 1
+		return parameters(run) >= want
+	})
 }
 
 // Interval writes the mean over seeds and the half width of its 95% interval.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -29,11 +30,36 @@ func injected(rows []results.Row) (gaps []int32, byGap map[int32][]results.Row, 
 	return gaps, byGap, nil
 }
 
+// kept returns what a net has of a task: the signal of its representation where that is exact, else the share that is gone of the loss
+// of predicting the mean, by fresh samples, at least 0.
+func kept(r results.Row) float64 {
+	if r.Signal != nil {
+		return signal(r)
+	}
+	return max(0, 1-results.Value(r.Sampled))
+}
+
+// keptLabel says what kept returns.
+func keptLabel(rows []results.Row) string {
+	if rows[0].Signal != nil {
+		return "signal s_r"
+	}
+	return "learned share"
+}
+
+// audible is the learned share by samples that is more than their noise: 256 of them leave an error of some hundredths.
+const audible = .1
+
+// ByBeta splits rows by the exponent of their frequencies, in ascending order.
+func ByBeta(rows []results.Row) (betas []float64, byBeta map[float64][]results.Row) {
+	return groups(rows, beta)
+}
+
 // Retention is what became of the injected task at one width and gap, a number for each seed: means over the observed
-// cycles of the last two thirds of training.
+// cycles of the last two thirds of training, of the signal, or of the learned share where there is no exact signal.
 type Retention struct {
 	Width, Gap                              int
-	Final                                   []float64 // normalised signal at the end
+	Final                                   []float64 // normalised signal at the end, or learned share
 	Before, Gain, Decay, Retained, HalfLife []float64 // of interference.Cycle
 	Cycles                                  int       // that the means are over, at most, in one run
 }
@@ -89,9 +115,19 @@ func (r *Retention) add(rows []results.Row) error {
 		steps = append(steps, int(row.Step))
 	}
 	first := rows[0]
-	cycles, err := interference.Cycles(steps, values(rows, signal), int(first.From), int(first.Gap), int(first.Burst))
+	cycles, err := interference.Cycles(steps, values(rows, kept), int(first.From), int(first.Gap), int(first.Burst))
 	if err != nil {
 		return fmt.Errorf("figure: width %d, gap %d: %w", r.Width, r.Gap, err)
+	}
+	end := rows[len(rows)-1]
+	final := normalized(end)
+	if end.Signal == nil {
+		final = kept(end)
+		for i := range cycles {
+			if cycles[i].Peak < audible {
+				cycles[i].Retained, cycles[i].HalfLife = math.NaN(), math.NaN()
+			}
+		}
 	}
 	cycles = slices.DeleteFunc(cycles, func(c interference.Cycle) bool { return 3*c.End < int(first.Steps) })
 	r.Cycles = max(r.Cycles, len(cycles))
@@ -103,7 +139,7 @@ func (r *Retention) add(rows []results.Row) error {
 		m, _, _ := interval(v)
 		return m
 	}
-	r.Final = append(r.Final, normalized(rows[len(rows)-1]))
+	r.Final = append(r.Final, final)
 	r.Before = append(r.Before, mean(func(c interference.Cycle) float64 { return c.Before }))
 	r.Gain = append(r.Gain, mean(func(c interference.Cycle) float64 { return c.Gain }))
 	r.Decay = append(r.Decay, mean(func(c interference.Cycle) float64 { return c.Decay }))
@@ -146,6 +182,38 @@ func Fig4b(rows []results.Row) (Figure, error) {
 			againstGap("at the end", "normalised signal s~_r", all, func(r Retention) []float64 { return r.Final }),
 			share,
 		}, Columns: 2}, nil
+}
+
+// SampledRetention draws, for nets whose signal is known by samples only, the injected task's learned share over training at the
+// shortest and the longest gap, and against the gap what is learned at the end and what is left of it when the next injection comes.
+func SampledRetention(rows []results.Row) (Figure, error) {
+	gaps, byGap, err := injected(rows)
+	if err != nil {
+		return Figure{}, err
+	}
+	all, err := Retentions(rows)
+	if err != nil {
+		return Figure{}, err
+	}
+	f := Figure{Name: "retention-sampled", Title: "Retention in a ReLU net, by width and gap", Columns: 2,
+		Caption: "Learned share of the rarest task: what is gone of the loss of predicting the mean, on 256 fresh samples. Top: over training. Bottom left: at the end. Bottom right: just before an injection relative to the peak after the one before, late in training; no point where a tenth was never learned. 95% intervals over seeds."}
+	for _, g := range slices.Compact([]int32{gaps[0], gaps[len(gaps)-1]}) {
+		panel := overTraining(fmt.Sprintf("G = %d", g), "learned share", byGap[g], byGap[g][0].Task, false, kept)
+		panel.Y.Min, panel.Y.Max = -.02, 1.05
+		f.Panels = append(f.Panels, panel)
+	}
+	for _, c := range []struct {
+		title, label string
+		of           func(Retention) []float64
+	}{
+		{"at the end", "learned share", func(r Retention) []float64 { return r.Final }},
+		{"left at the next injection", "retained share", func(r Retention) []float64 { return r.Retained }},
+	} {
+		panel := againstGap(c.title, c.label, all, c.of)
+		panel.Y.Min, panel.Y.Max = -.02, 1.05
+		f.Panels = append(f.Panels, panel)
+	}
+	return f, nil
 }
 
 // Fig20 draws what an injection adds and what the gap takes, by width and gap, late in training.
@@ -259,7 +327,7 @@ func RetentionChart(rows []results.Row) (Figure, error) {
 	f := Figure{Name: "retention", Title: "Signal of the rarest task",
 		Caption: "Choose a width and a gap below the chart. Each line is a seed; points are just before an injection (its gain and decay in the tooltip)."}
 	widthChoice, gapChoice := Choice{Name: "width N", Start: len(widths) / 3}, Choice{Name: "gap G", Start: len(gaps) - 1}
-	panel := Panel{X: Axis{Label: "training step", Log: true}, Y: Axis{Label: "signal s_r", Min: -.02, Max: 1}}
+	panel := Panel{X: Axis{Label: "training step", Log: true}, Y: Axis{Label: keptLabel(rows), Min: -.02, Max: 1}}
 	for i, w := range widths {
 		widthChoice.Options = append(widthChoice.Options, strconv.Itoa(int(w)))
 		for j, g := range gaps {
@@ -293,10 +361,10 @@ func seedLayers(rows []results.Row, name string, color int) ([]Layer, error) {
 	for _, r := range rows {
 		steps = append(steps, int(r.Step))
 		if r.Step > 0 {
-			line.X, line.Y = append(line.X, float64(r.Step)), append(line.Y, signal(r))
+			line.X, line.Y = append(line.X, float64(r.Step)), append(line.Y, kept(r))
 		}
 	}
-	cycles, err := interference.Cycles(steps, values(rows, signal), int(rows[0].From), int(rows[0].Gap), int(rows[0].Burst))
+	cycles, err := interference.Cycles(steps, values(rows, kept), int(rows[0].From), int(rows[0].Gap), int(rows[0].Burst))
 	if err != nil {
 		return nil, err
 	}
