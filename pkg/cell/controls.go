@@ -50,13 +50,13 @@ func Controls(s *spec.Sweep) []Control {
 		return with(spec.Vary("train.intervention", spec.Intervention{Kind: kind, Task: rare, Factor: factor}))
 	}
 	fromSolution := with(spec.Vary("train.injection", solve), spec.Vary("train.steps", base.Train.Steps+start))
-	mup := []spec.Axis{spec.Vary("net.parameterization", "mup"), spec.Vary("net.base", 32)}
+	rates := spec.Vary("train.rate", rate/3, rate, rate*3)
 	controls := []Control{
 		{"rare task alone, a sixth of the steps", fromSolution, start},
 		{"uniform frequencies", with(spec.Vary("mixture.frequency.exponent", 0.)), 0},
 		{"mixture", with(), 0},
 		{"mixture, best of three rates", append(with(), with(spec.Vary("train.rate", rate/3, rate*3))...), 0},
-		{"mixture, muP, best of three rates", with(append(mup, spec.Vary("train.rate", rate/3, rate, rate*3))...), 0},
+		{"mixture, muP, best of three rates", with(spec.Vary("net.parameterization", "mup"), spec.Vary("net.base", 32), rates), 0},
 		{"mixture, from the solution of the first line", fromSolution, 0},
 		{"mixture, gradient surgery", intervene("surgery", 0), 0},
 		{"mixture, rare loss counts 8 times", intervene("weight", 8), 0},
@@ -65,7 +65,7 @@ func Controls(s *spec.Sweep) []Control {
 		controls = append(controls, Control{"mixture, others masked on the rare inputs", intervene("mask", 0), 0})
 	}
 	if base.Net.Kind == "mlp" {
-		controls = append(controls, Control{"mixture, one more hidden layer", with(spec.Vary("net.depth", base.Net.Layers()+1)), 0})
+		controls = append(controls, Control{"mixture, one more hidden layer, best of three rates", with(spec.Vary("net.depth", base.Net.Layers()+1), rates), 0})
 	}
 	for _, c := range controls {
 		for _, sweep := range c.Sweeps {
@@ -104,16 +104,23 @@ func ControlTable(controls []Control, m Measure) {
 
 // best is a measure of a width at the rate that is best for it, a number for each seed.
 type best struct {
-	rate  float64
-	of    int // rates
-	seeds []float64
+	rate            float64
+	lowest, highest float64 // rate tried
+	seeds           []float64
 }
 
+// String says so where the best rate may lie beyond those that were tried.
 func (b best) String() string {
-	if b.of < 2 {
-		return Interval(b.seeds)
+	text := Interval(b.seeds)
+	switch {
+	case b.lowest == b.highest:
+		return text
+	case b.rate == b.lowest:
+		return fmt.Sprintf("%s (rate ≤ %.2g)", text, b.rate)
+	case b.rate == b.highest:
+		return fmt.Sprintf("%s (rate ≥ %.2g)", text, b.rate)
 	}
-	return fmt.Sprintf("%s (rate %.2g)", Interval(b.seeds), b.rate)
+	return fmt.Sprintf("%s (rate %.2g)", text, b.rate)
 }
 
 // bestOf trains what is missing of a control and returns each width's measure of the last task.
@@ -145,11 +152,14 @@ func bestOf(c Control, m Measure) map[int32]best {
 		slices.Sort(values) // the mean's last bit shall not depend on the order of a map
 		mean, _, _ := figure.Estimate(values)
 		before, found := byWidth[key.width]
+		if !found {
+			before.lowest, before.highest = key.rate, key.rate
+		}
 		was, _, _ := figure.Estimate(before.seeds)
 		if better := mean > was && !m.Lower || mean < was && m.Lower; !found || better || math.IsNaN(was) || mean == was && key.rate < before.rate {
 			before.rate, before.seeds = key.rate, values
 		}
-		before.of++
+		before.lowest, before.highest = min(before.lowest, key.rate), max(before.highest, key.rate)
 		byWidth[key.width] = before
 	}
 	return byWidth

@@ -87,7 +87,7 @@ func TestBestOf(t *testing.T) {
 			for _, v := range got[4].seeds {
 				mean += v
 			}
-			if got[4].rate != want || got[4].of != 2 || math.Abs(mean-sums[want]) > 1e-9 {
+			if got[4].rate != want || got[4].lowest != 1e-5 || got[4].highest != 1e-2 || math.Abs(mean-sums[want]) > 1e-9 {
 				t.Errorf("lower %t, step %d: %+v, want rate %g and losses that add up to %g", lower, step, got[4], want, sums[want])
 			}
 		}
