@@ -49,7 +49,7 @@ func (b *Bottleneck) Forward(family tasks.Family, weights []*Node, batch *mixtur
 // ownReadout reads the hidden layer by each task's own linear decoder: predictions shrink·D_k h [P, S, R, O], by pairs,
 // and the sum of the losses of each task's samples [S, K].
 func ownReadout(family tasks.Family, batch *mixture.Batch, hBSN, decoderKSON *Node, shrink float64) (yPSRO, lossSK *Node) {
-	decoderPSON := Einsum("pk,kson->pson", batch.PairTask, decoderKSON)
+	decoderPSON := batch.PairOwn(decoderKSON)
 	yPSRO = Einsum("prsn,pson->psro", batch.Pair(hBSN), decoderPSON)
 	if shrink != 0 && shrink != 1 {
 		yPSRO = MulScalar(yPSRO, shrink)
