@@ -196,10 +196,10 @@ func SampledRetention(rows []results.Row) (Figure, error) {
 		return Figure{}, err
 	}
 	f := Figure{Name: "retention-sampled", Title: "Retention in a ReLU net, by width and gap", Columns: 2,
-		Caption: "Learned share of the rarest task: what is gone of the loss of predicting the mean, on 256 fresh samples. Top: over training. Bottom left: at the end. Bottom right: just before an injection relative to the peak after the one before, late in training; no point where a tenth was never learned. 95% intervals over seeds."}
+		Caption: "Learned share of the rarest task: what is gone of the loss of predicting the mean, on 256 fresh samples. Top: over training, with a few of the cycles seen closely. Bottom left: at the end. Bottom right: just before an injection relative to the peak after the one before, late in training; no point where a tenth was never learned. 95% intervals over seeds."}
 	for _, g := range slices.Compact([]int32{gaps[0], gaps[len(gaps)-1]}) {
 		panel := overTraining(fmt.Sprintf("G = %d", g), "learned share", byGap[g], byGap[g][0].Task, false, kept)
-		panel.Y.Min, panel.Y.Max = -.02, 1.05
+		panel.X.Log, panel.Y.Min, panel.Y.Max = false, -.02, 1.05
 		f.Panels = append(f.Panels, panel)
 	}
 	for _, c := range []struct {
