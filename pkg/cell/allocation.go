@@ -2,6 +2,7 @@ package cell
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
@@ -19,6 +20,10 @@ import (
 // missed is the share of a task's own loss (of predicting the mean) that a neuron's ablation must cost it for the neuron to
 // count as serving it.
 const missed = .05
+
+// had is the share of its own loss that a task must have learned to have something to miss: silencing a neuron also changes what a net
+// wrongly believes about a task that it has not learned.
+const had = .1
 
 // Allocation trains one net with one hidden layer, here in the cell, and displays for each task what the net has of it, the neurons it
 // holds at the end and at most, and the task that took most of those it lost. For a bottleneck all of that is exact; for an MLP
@@ -88,7 +93,7 @@ func exactAblation(t theory.Mixture, run spec.Run, weights [][]float32) ([][]flo
 }
 
 // sampledAblation returns what each neuron of a net with one hidden layer is worth to each task, on the samples of a step: the net
-// and its ablations are evaluated side by side by a program of width+1 copies of the run.
+// and its ablations are evaluated side by side by a program of width+1 copies of the run. It is NaN for a task that the net doesn't have.
 func sampledAblation(copies *train.Program, run spec.Run, step int, weights [][]float32) ([][]float64, error) {
 	m, err := mixture.New(run.Mixture)
 	if err != nil {
@@ -105,6 +110,11 @@ func sampledAblation(copies *train.Program, run spec.Run, step int, weights [][]
 	losses, err := copies.Losses(run, step, nets)
 	if err != nil {
 		return nil, err
+	}
+	for k, loss := range losses[0] {
+		if loss > 1-had {
+			losses[0][k] = math.NaN()
+		}
 	}
 	return allocation.Ablation(run.Net.Width, func(without int) ([]float64, error) { return losses[without+1], nil })
 }
