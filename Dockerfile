@@ -41,7 +41,6 @@ RUN umask 0 \
  && go build ./pkg/... ./tasks/... \
  && raretask reproduce fig2 --scale smoke --out /tmp/figures \
  && rm -rf /tmp/* "$RARETASK_RESULTS"/* "$HOME"/.[!.]* .raretask/jupyter \
- && mkdir .raretask/jupyter \
  && chmod a+w notebooks notebooks/*.ipynb
 
 USER raretask

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"raretask/pkg/backend"
 )
 
@@ -62,19 +64,34 @@ func (p Progress) tell(e Event) {
 	}
 }
 
+// jupyterHome is the folder of Jupyter's settings, history and connections: among the lab's state or, where that is not ours to change, as in
+// an image, in the user's cache.
+func (l *Lab) jupyterHome() string {
+	dir := filepath.Join(l.state, "jupyter")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = unix.Access(dir, unix.W_OK)
+	}
+	if cache, noCache := os.UserCacheDir(); err != nil && noCache == nil {
+		return filepath.Join(cache, "raretask", "jupyter")
+	}
+	return dir
+}
+
 // environment is what every Python process of the lab runs in: nothing of the user's Python or Jupyter set-up gets in, and
 // nothing is written to the user's home.
 func (l *Lab) environment() []string {
+	jupyter := l.jupyterHome()
 	ours := []string{
 		"RARETASK_ROOT=" + l.root,
 		"PYTHONNOUSERSITE=1",
 		"PIP_USER=0",
 		"PIP_DISABLE_PIP_VERSION_CHECK=1",
-		"JUPYTER_CONFIG_DIR=" + filepath.Join(l.state, "jupyter", "config"),
-		"JUPYTER_DATA_DIR=" + filepath.Join(l.state, "jupyter", "data"),
-		"JUPYTER_RUNTIME_DIR=" + filepath.Join(l.state, "jupyter", "runtime"),
+		"JUPYTER_CONFIG_DIR=" + filepath.Join(jupyter, "config"),
+		"JUPYTER_DATA_DIR=" + filepath.Join(jupyter, "data"),
+		"JUPYTER_RUNTIME_DIR=" + filepath.Join(jupyter, "runtime"),
 		"JUPYTER_PREFER_ENV_PATH=1",
-		"IPYTHONDIR=" + filepath.Join(l.state, "jupyter", "ipython"),
+		"IPYTHONDIR=" + filepath.Join(jupyter, "ipython"),
 	}
 	hidden := map[string]bool{"PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true, "JUPYTER_PATH": true, "JUPYTER_CONFIG_PATH": true}
 	for _, setting := range ours {
@@ -96,7 +113,7 @@ func (l *Lab) python() string { return l.jupyter().python() }
 // command runs the lab's Python in a process group of its own, so that Ctrl-C reaches us alone: on cancellation it is asked to stop,
 // and has its time to shut kernels down.
 func (l *Lab) command(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	if err := os.MkdirAll(filepath.Join(l.state, "jupyter", "ipython"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(l.jupyterHome(), "ipython"), 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, l.python(), args...)

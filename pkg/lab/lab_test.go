@@ -135,6 +135,23 @@ func TestSetupWaitsForAnother(t *testing.T) {
 	}
 }
 
+// Where the lab's state is not ours to change, as in an image, Jupyter keeps its own in the user's cache.
+func TestJupyterHome(t *testing.T) {
+	l, cache := &Lab{state: t.TempDir()}, t.TempDir()
+	t.Setenv("HOME", cache)
+	t.Setenv("XDG_CACHE_HOME", cache)
+	if got, want := l.jupyterHome(), filepath.Join(l.state, "jupyter"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	l.state = filepath.Join(l.state, "file")
+	if err := os.WriteFile(l.state, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.jupyterHome(); !strings.HasPrefix(got, cache) {
+		t.Errorf("%s, want a folder below %s", got, cache)
+	}
+}
+
 func TestSetupRefusesUnknownBackend(t *testing.T) {
 	l := pretended(t)
 	t.Setenv("GOMLX_BACKEND", "torch")

@@ -35,7 +35,7 @@ func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(addr
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	info := filepath.Join(l.state, "jupyter", "runtime", fmt.Sprintf("jpserver-%d.json", cmd.Process.Pid))
+	info := filepath.Join(l.jupyterHome(), "runtime", fmt.Sprintf("jpserver-%d.json", cmd.Process.Pid))
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
 	for {
