@@ -314,17 +314,18 @@ func (r Run) Validate() error {
 	return t.Intervention.validate(r)
 }
 
-// engine is part of every hash: it changes when the same spec would train to other numbers.
-const engine = 2
+// engines is part of every hash, for each family: a number changes when the same spec of that family would train to other numbers.
+var engines = map[string]int{"regression": 2, "parity": 1}
 
 // Hash returns 16 hexadecimal digits that identify the settings.
-func (r Run) Hash() string { return hash(r) }
+func (r Run) Hash() string { return r.hash(r) }
 
-func hash(v any) string {
+// hash identifies v, which is made of runs of r's family.
+func (r Run) hash(v any) string {
 	text, err := json.Marshal(struct {
 		Engine int
 		Spec   any
-	}{engine, v})
+	}{engines[r.Mixture.Family], v})
 	if err != nil {
 		panic(fmt.Sprintf("spec: a run has no JSON form: %v", err)) // all fields are plain numbers and strings
 	}
@@ -337,7 +338,7 @@ func hash(v any) string {
 type Stack []Run
 
 // Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
-func (s Stack) Hash() string { return hash(s) }
+func (s Stack) Hash() string { return s[0].hash(s) }
 
 // Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
 // in what a compiled program takes as input (frequencies, seeds, rates, an injection's numbers).
@@ -352,7 +353,7 @@ func (s Stack) Program() string {
 	if shape.Train.Injection != (Injection{}) {
 		shape.Train.Injection = Injection{Task: 1} // that there is one
 	}
-	return hash(struct {
+	return shape.hash(struct {
 		Shape  Run
 		Widths string
 	}{shape, strings.Join(widths, ",")})
@@ -367,7 +368,7 @@ func Stacks(runs []Run) []Stack {
 		shared := r
 		data := r.Train.DataSeed()
 		shared.Net.Width, shared.Train.Rate, shared.Train.Seed, shared.Train.Data = 0, 0, 0, &data
-		key := hash(shared)
+		key := r.hash(shared)
 		at, found := index[key]
 		if !found {
 			at = len(stacks)
