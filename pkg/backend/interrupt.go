@@ -16,15 +16,17 @@ var grace = 30 * time.Second
 // Interruptible returns a context that Ctrl-C and SIGTERM end, and a function that frees it when the work is done. Work that has not
 // ended half a minute later, or at a second signal, ends with the process: a computation that hangs can't be stopped otherwise.
 func Interruptible() (ctx context.Context, done func()) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	finished := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	signals, finished := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		select {
 		case <-finished:
 			return
-		case <-ctx.Done():
+		case <-signals:
 		}
-		stop() // from here on a signal ends the process
+		signal.Stop(signals) // before anybody knows of the first signal: the next one ends the process
+		cancel()
 		select {
 		case <-finished:
 		case <-time.After(grace):
@@ -34,6 +36,7 @@ func Interruptible() (ctx context.Context, done func()) {
 	}()
 	return ctx, func() {
 		close(finished)
-		stop()
+		signal.Stop(signals)
+		cancel()
 	}
 }
