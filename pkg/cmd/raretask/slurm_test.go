@@ -75,7 +75,7 @@ func TestSlurmSurvivesANode(t *testing.T) {
 		t.Skip("takes a minute")
 	}
 	dir, env := cluster(t)
-	spec := array(t, 24, 1000)
+	spec := array(t, 24, 5000) // seconds for a task, so that the node dies within one
 	var s submitted
 	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10", "--memory", "500M", "--checkpoint", "500ms")
 	if s.Job == "" || len(s.Jobs) != 1 {
