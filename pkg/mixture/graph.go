@@ -39,19 +39,18 @@ type Batch struct {
 
 // Pair returns the rows of v [B, ...] for each pair: [P, R, ...].
 func (b *Batch) Pair(v *Node) *Node {
-	dims := v.Shape().Dimensions
-	width := size(dims[1:])
-	tiles := b.PairTile.Shape().Dim(1)
-	picked := Dot(b.PairTile, Reshape(v, tiles, dims[0]/tiles*width)).Product()
-	return Reshape(picked, append([]int{-1, dims[0] / tiles}, dims[1:]...)...)
+	dims, tiles := v.Shape().Dimensions, b.PairTile.Shape().Dim(1)
+	return pick(b.PairTile, Reshape(v, append([]int{tiles, dims[0] / tiles}, dims[1:]...)...))
 }
 
-// PairOwn returns the entry of v [K, ...] of each pair's task: [P, ...]; zero for unused pairs. It is a product of matrices
-// because the gradient of one that keeps v's axes apart costs XLA's CPU compiler transposed copies of all pairs: 15% of a step of
-// Figure 2 at full size.
-func (b *Batch) PairOwn(v *Node) *Node {
+// PairOwn returns the entry of v [K, ...] of each pair's task: [P, ...]; zero for unused pairs.
+func (b *Batch) PairOwn(v *Node) *Node { return pick(b.PairTask, v) }
+
+// pick returns entries of v [n, ...] by one-hot rows [m, n]: [m, ...]. It is a product of matrices because the gradient of one that
+// keeps v's axes apart costs XLA's CPU compiler transposed copies of all entries: 15% of a step of Figure 2 at full size.
+func pick(oneHot, v *Node) *Node {
 	dims := v.Shape().Dimensions
-	picked := Dot(b.PairTask, Reshape(v, dims[0], size(dims[1:]))).Product()
+	picked := Dot(oneHot, Reshape(v, dims[0], size(dims[1:]))).Product()
 	return Reshape(picked, append([]int{-1}, dims[1:]...)...)
 }
 

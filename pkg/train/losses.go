@@ -15,33 +15,44 @@ func (p *Program) Losses(run spec.Run, step int, weights [][][]float32) ([][]flo
 	if len(weights) != p.runs {
 		return nil, fmt.Errorf("train: %d sets of weights for a program of %d runs: want as many", len(weights), p.runs)
 	}
-	args := []any{tensors.FromValue([]uint32{run.Train.DataSeed(), 0}), tensors.FromScalar(int32(step))}
+	seed := tensors.FromValue([]uint32{run.Train.DataSeed(), 0})
+	var stacked []*tensors.Tensor
 	for _, g := range p.groups {
 		for i, w := range g.weights {
 			var values [][]float32
 			for _, set := range weights[g.first : g.first+g.runs] {
 				values = append(values, set[i])
 			}
-			args = append(args, interleave(values, w))
+			stacked = append(stacked, interleave(values, w))
 		}
 	}
-	defer func() {
-		for _, a := range args {
-			free([]*tensors.Tensor{a.(*tensors.Tensor)})
+	defer free(append(stacked, seed))
+	losses, err := p.sampled(seed, step, stacked)
+	for _, of := range losses {
+		for k, mean := range p.mixture.Family.MeanLoss() {
+			of[k] /= mean
 		}
-	}()
+	}
+	return losses, err
+}
+
+// sampled returns the loss of each task [runs][K] on the fresh samples of a step.
+func (p *Program) sampled(seed *tensors.Tensor, step int, weights []*tensors.Tensor) ([][]float64, error) {
+	now := tensors.FromScalar(int32(step))
+	defer free([]*tensors.Tensor{now})
+	args := []any{seed, now}
+	for _, w := range weights {
+		args = append(args, w)
+	}
 	out, err := p.evaluate.Call(args...)
 	if err != nil {
 		return nil, fmt.Errorf("train: evaluation at step %d: %w", step, err)
 	}
 	defer free(out)
-	mean := p.mixture.Family.MeanLoss()
-	flat := tensors.MustCopyFlatData[float32](out[0])
 	losses := make([][]float64, p.runs)
-	for r := range losses {
-		for k, m := range mean {
-			losses[r] = append(losses[r], float64(flat[r*len(mean)+k])/m)
-		}
+	for i, l := range tensors.MustCopyFlatData[float32](out[0]) {
+		run := i / p.mixture.Family.Tasks()
+		losses[run] = append(losses[run], float64(l))
 	}
 	return losses, nil
 }

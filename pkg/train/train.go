@@ -358,28 +358,18 @@ func separate(flat []float32, w net.Weight, run, runs int) []float32 {
 
 // snapshot reads the state of all runs; since is the number of steps that the sum of losses holds.
 func (p *Program) snapshot(state []*tensors.Tensor, step, since int) (Snapshot, error) {
-	now := tensors.FromScalar(int32(step))
-	defer free([]*tensors.Tensor{now})
-	args := []any{state[stateSeed], now}
-	for i := range p.weights {
-		args = append(args, state[stateWeights+i])
-	}
-	out, err := p.evaluate.Call(args...)
+	sampled, err := p.sampled(state[stateSeed], step, state[stateWeights:stateWeights+len(p.weights)])
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("train: evaluation at step %d: %w", step, err)
+		return Snapshot{}, err
 	}
-	defer free(out)
-	sampled, lossSum := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](state[stateLossSum])
+	lossSum := tensors.MustCopyFlatData[float32](state[stateLossSum])
 	diverged := tensors.MustCopyFlatData[int32](state[stateDiverged])
 	s := Snapshot{Step: step, Runs: make([]RunState, p.runs)}
-	k := p.mixture.Family.Tasks()
 	for i := range s.Runs {
 		run := &s.Runs[i]
 		run.Diverged = int(diverged[i])
 		run.Loss = float64(lossSum[i]) / float64(since)
-		for _, l := range sampled[i*k : (i+1)*k] {
-			run.Sampled = append(run.Sampled, float64(l))
-		}
+		run.Sampled = sampled[i]
 	}
 	at := stateWeights
 	for _, g := range p.groups {
