@@ -18,6 +18,8 @@ import (
 type Parity struct {
 	Subsets [][]int // S_k, K ascending lists of bits
 	Bits    int     // n
+
+	memberKD *Node // of a graph, in place of Subsets: 1 at the bits of each task [K, n]
 }
 
 // NewParity returns tasks subsets of the given size out of bits, drawn with the seed.
@@ -67,8 +69,8 @@ func (p *Parity) Coded() bool { return true }
 // MeanLoss implements Family: one bit, as the labels are balanced.
 func (p *Parity) MeanLoss() []float64 { return slices.Repeat([]float64{1}, p.Tasks()) }
 
-// Draw implements Family. Targets are one-hot.
-func (p *Parity) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
+// Constants implements Family: 1 at the bits of each task's subset [K, n].
+func (p *Parity) Constants() []any {
 	member := make([][]float32, p.Tasks())
 	for k, subset := range p.Subsets {
 		member[k] = make([]float32, p.Bits)
@@ -76,8 +78,24 @@ func (p *Parity) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
 			member[k][bit] = 1
 		}
 	}
+	return []any{member}
+}
+
+// Bind implements Family.
+func (p *Parity) Bind(constants []*Node) Family {
+	bound := *p
+	bound.memberKD = constants[0]
+	return &bound
+}
+
+// Draw implements Family. Targets are one-hot.
+func (p *Parity) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
+	memberKD := p.memberKD
+	if memberKD == nil {
+		memberKD = Const(taskBK.Graph(), p.Constants()[0])
+	}
 	xBD = random.Bits(taskBK.Shape().Dim(0), p.Bits)
-	ownBD := Dot(taskBK, Const(taskBK.Graph(), member)).Product() // 1 at the bits of the row's task
+	ownBD := Dot(taskBK, memberKD).Product() // 1 at the bits of the row's task
 	sumB1 := ReduceAndKeep(Mul(xBD, ownBD), ReduceSum, -1)
 	labelB1 := Sub(sumB1, MulScalar(Floor(MulScalar(sumB1, .5)), 2))
 	return xBD, Concatenate([]*Node{OneMinus(labelB1), labelB1}, -1)

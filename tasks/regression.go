@@ -73,6 +73,12 @@ func (r *Regression) MeanLoss() []float64 {
 	return loss
 }
 
+// Constants implements Family: none.
+func (r *Regression) Constants() []any { return nil }
+
+// Bind implements Family.
+func (r *Regression) Bind([]*Node) Family { return r }
+
 // Draw implements Family.
 func (r *Regression) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
 	g := taskBK.Graph()

@@ -22,6 +22,11 @@ type Family interface {
 	Coded() bool
 	// Outputs returns O, the number of outputs of each task.
 	Outputs() int
+	// Constants returns arrays of numbers by which families of equal sizes differ, so that one compiled program serves them all: it
+	// takes them as inputs and binds them. A family without any has them in the program.
+	Constants() []any
+	// Bind returns the family with graph nodes in place of its Constants, for Draw.
+	Bind(constants []*graph.Node) Family
 	// Draw returns inputs x [B, D] and targets y [B, O] of a batch, given the task of each sample as one-hot
 	// rows [B, K].
 	Draw(random Random, taskBK *graph.Node) (xBD, yBO *graph.Node)

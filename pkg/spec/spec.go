@@ -341,14 +341,14 @@ type Stack []Run
 func (s Stack) Hash() string { return s[0].hash(s) }
 
 // Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
-// in what a compiled program takes as input (frequencies, seeds, rates, an injection's numbers).
+// in what a compiled program takes as input (frequencies, seeds, rates, a family's constants, an injection's numbers).
 func (s Stack) Program() string {
 	var widths []string
 	for _, r := range s {
 		widths = append(widths, fmt.Sprint(r.Net.Width))
 	}
 	shape := s[0]
-	shape.Net.Width, shape.Mixture.Frequency = 0, Frequency{}
+	shape.Net.Width, shape.Mixture.Frequency, shape.Mixture.Seed = 0, Frequency{}, 0
 	shape.Train.Rate, shape.Train.Seed, shape.Train.Data, shape.Train.Steps, shape.Train.Evaluations = 0, 0, nil, 0, 0
 	if shape.Train.Injection != (Injection{}) {
 		shape.Train.Injection = Injection{Task: 1} // that there is one

@@ -248,7 +248,7 @@ func TestNetsOfAStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs, _ = two.Runs()
-	if stacks := Stacks(runs); len(stacks) != 2 || stacks[0].Program() == stacks[1].Program() {
-		t.Error("other subsets of the bits need another program")
+	if stacks := Stacks(runs); len(stacks) != 2 || stacks[0].Program() != stacks[1].Program() {
+		t.Error("other subsets of the bits are another stack of the same program")
 	}
 }

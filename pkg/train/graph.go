@@ -17,8 +17,8 @@ const (
 	evaluationSamples
 )
 
-// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights, and
-// then the injection schedule of runs that have one.
+// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights, then the family's
+// constants and then the injection schedule of runs that have one.
 const (
 	stateStep       = iota // int32: steps done
 	stateEnd               // int32: step to stop at
@@ -55,11 +55,12 @@ func (p *Program) stepGraph(state []*Node) []*Node {
 	g := state[0].Graph()
 	random := mixture.NewRandom(state[stateSeed], state[stateStep], trainingSamples)
 	n := len(p.weights)
+	constants := state[stateWeights+3*n:][:p.constants]
 	cumulative, forced := state[stateCumulative], state[stateForced]
 	if p.scheduled {
-		cumulative, forced = mixture.Draws(state[stateStep], cumulative, state[stateWeights+3*n:])
+		cumulative, forced = mixture.Draws(state[stateStep], cumulative, state[stateWeights+3*n+p.constants:])
 	}
-	batch := mixture.Draw(p.mixture.Family, random, cumulative, forced, p.shared.Train.Batch)
+	batch := mixture.Draw(p.mixture.Family.Bind(constants), random, cumulative, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
@@ -238,13 +239,13 @@ func (p *Program) schedule(t *Node) *Node {
 }
 
 // evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each, with the
-// weights that follow seed [2] and step.
+// family's constants and the weights that follow seed [2] and step.
 func (p *Program) evaluateGraph(inputs []*Node) *Node {
-	seed, step, weights := inputs[0], inputs[1], inputs[2:]
+	seed, step, constants, weights := inputs[0], inputs[1], inputs[2:][:p.constants], inputs[2+p.constants:]
 	g := seed.Graph()
 	k := p.mixture.Family.Tasks()
 	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), evaluationRows)
 	random := mixture.NewRandom(seed, step, evaluationSamples)
-	batch := mixture.Arrange(p.mixture.Family, random, end, k*evaluationRows)
+	batch := mixture.Arrange(p.mixture.Family.Bind(constants), random, end, k*evaluationRows)
 	return DivScalar(p.losses(weights, batch), evaluationRows)
 }

@@ -2,9 +2,11 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
 )
 
@@ -15,6 +17,15 @@ func (p *Program) Losses(run spec.Run, step int, weights [][][]float32) ([][]flo
 	if len(weights) != p.runs {
 		return nil, fmt.Errorf("train: %d sets of weights for a program of %d runs: want as many", len(weights), p.runs)
 	}
+	mix, err := mixture.New(run.Mixture)
+	if err != nil {
+		return nil, err
+	}
+	constants, err := upload(mix.Family.Constants())
+	if err != nil {
+		return nil, err
+	}
+	defer free(constants)
 	seed := tensors.FromValue([]uint32{run.Train.DataSeed(), 0})
 	var stacked []*tensors.Tensor
 	for _, g := range p.groups {
@@ -27,7 +38,7 @@ func (p *Program) Losses(run spec.Run, step int, weights [][][]float32) ([][]flo
 		}
 	}
 	defer free(append(stacked, seed))
-	losses, err := p.sampled(seed, step, stacked)
+	losses, err := p.sampled(seed, step, constants, stacked)
 	for _, of := range losses {
 		for k, mean := range p.mixture.Family.MeanLoss() {
 			of[k] /= mean
@@ -36,13 +47,13 @@ func (p *Program) Losses(run spec.Run, step int, weights [][][]float32) ([][]flo
 	return losses, err
 }
 
-// sampled returns the loss of each task [runs][K] on the fresh samples of a step.
-func (p *Program) sampled(seed *tensors.Tensor, step int, weights []*tensors.Tensor) ([][]float64, error) {
+// sampled returns the loss of each task [runs][K] on the fresh samples of a step, of the family with these constants.
+func (p *Program) sampled(seed *tensors.Tensor, step int, constants, weights []*tensors.Tensor) ([][]float64, error) {
 	now := tensors.FromScalar(int32(step))
 	defer free([]*tensors.Tensor{now})
 	args := []any{seed, now}
-	for _, w := range weights {
-		args = append(args, w)
+	for _, t := range slices.Concat(constants, weights) {
+		args = append(args, t)
 	}
 	out, err := p.evaluate.Call(args...)
 	if err != nil {

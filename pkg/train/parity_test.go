@@ -45,6 +45,46 @@ func TestParityIsDeterministic(t *testing.T) {
 	}
 }
 
+// Subsets of bits are an input: the program of one seed's tasks trains another's as that one's own program does.
+func TestOneProgramForAllSubsets(t *testing.T) {
+	stack := tiny(t, parity(5, 9, spec.Net{Kind: "mlp"}), 4, 7)
+	other := slices.Clone(stack)
+	for i := range other {
+		other[i].Mixture.Seed = 1
+	}
+	if stack.Program() != other.Program() {
+		t.Fatal("two programs")
+	}
+	b := backendtest.XLA(t)
+	p, err := New(b, stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Finalize()
+	var of [2]Snapshot
+	for i, s := range []spec.Stack{stack, other} {
+		if err := p.Train(t.Context(), s, []int{50}, func(s Snapshot) error { of[i] = s; return nil }, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if own := last(trained(t, b, other, 50)); !equal(of[1], own) {
+		t.Error("another's program trains to other bytes than its own")
+	}
+	if equal(of[0], of[1]) {
+		t.Error("the subsets don't matter")
+	}
+	weights := [][][]float32{of[1].Runs[0].Weights, of[1].Runs[1].Weights}
+	losses, err := p.Losses(other[0], 50, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, run := range of[1].Runs {
+		if !slices.Equal(losses[i], run.Sampled) { // parity's losses are relative to one bit
+			t.Errorf("run %d: losses %v, in training %v", i, losses[i], run.Sampled)
+		}
+	}
+}
+
 // The measured control of Sec. 4.4: a narrow network that fails the rare task in the mixture has the capacity for it, as it
 // solves it where there is nothing else.
 func TestNarrowNetSolvesTheRareTaskAlone(t *testing.T) {

@@ -38,8 +38,8 @@ func (p *Program) stateNames(n int) []string {
 			}
 		}
 	}
-	for i := 0; len(names) < n; i++ { // inputs of an injection schedule
-		names = append(names, fmt.Sprintf("schedule%d", i))
+	for i := 0; len(names) < n; i++ { // constants of the family and numbers of an injection schedule
+		names = append(names, fmt.Sprintf("input%d", i))
 	}
 	return names
 }

@@ -32,12 +32,13 @@ const (
 
 // Program is a compiled training program. It serves every stack of the same spec.Stack.Program.
 type Program struct {
-	shared   spec.Run // settings that all runs share
-	mixture  *mixture.Mixture
-	groups   []group
-	weights  []weight
-	runs     int
-	meanLoss float64 // of predicting the mean, the largest of all tasks
+	shared    spec.Run // settings that all runs share
+	mixture   *mixture.Mixture
+	groups    []group
+	weights   []weight
+	runs      int
+	meanLoss  float64 // of predicting the mean, the largest of all tasks
+	constants int     // arrays of the family's constants
 	// scheduled says that the state ends in an injection schedule. Programs without one are what they would be if
 	// there were no schedules.
 	scheduled bool
@@ -71,6 +72,7 @@ func New(b *backend.Backend, stack spec.Stack) (*Program, error) {
 	if p.mixture, err = mixture.New(p.shared.Mixture); err != nil {
 		return nil, err
 	}
+	p.constants = len(p.mixture.Family.Constants())
 	for i, run := range stack {
 		if i > 0 && run.Net == stack[i-1].Net {
 			p.groups[len(p.groups)-1].runs++
@@ -224,7 +226,8 @@ func (p *Program) compile(state []*tensors.Tensor) error {
 	if _, err := p.train.Compile(all...); err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
-	evaluated := append([]shapes.Shape{all[stateSeed], all[stateStep]}, all[stateWeights:stateWeights+len(p.weights)]...)
+	n := len(p.weights)
+	evaluated := slices.Concat([]shapes.Shape{all[stateSeed], all[stateStep]}, all[stateWeights+3*n:][:p.constants], all[stateWeights:][:n])
 	if _, err := p.evaluate.Compile(evaluated...); err != nil {
 		return fmt.Errorf("train: cannot compile the evaluation: %w", err)
 	}
@@ -308,16 +311,25 @@ func (p *Program) initialState(stack spec.Stack) ([]*tensors.Tensor, error) {
 			state = append(state, tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
 		}
 	}
+	inputs := mix.Family.Constants()
 	if schedule := mixture.NewSchedule(stack[0].Train, mix.Frequency); schedule != nil {
-		for _, input := range schedule.Inputs() {
-			t, err := tensors.FromAnyValue(input)
-			if err != nil {
-				return nil, fmt.Errorf("train: injection schedule: %w", err)
-			}
-			state = append(state, t)
-		}
+		inputs = append(inputs, schedule.Inputs()...)
 	}
-	return state, nil
+	uploaded, err := upload(inputs)
+	return append(state, uploaded...), err
+}
+
+// upload makes tensors of slices and scalars.
+func upload(values []any) ([]*tensors.Tensor, error) {
+	var all []*tensors.Tensor
+	for _, v := range values {
+		t, err := tensors.FromAnyValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
 }
 
 // blocks returns how a stacked weight splits at its run axis: outer blocks of size inner for each run.
@@ -358,7 +370,8 @@ func separate(flat []float32, w net.Weight, run, runs int) []float32 {
 
 // snapshot reads the state of all runs; since is the number of steps that the sum of losses holds.
 func (p *Program) snapshot(state []*tensors.Tensor, step, since int) (Snapshot, error) {
-	sampled, err := p.sampled(state[stateSeed], step, state[stateWeights:stateWeights+len(p.weights)])
+	n := len(p.weights)
+	sampled, err := p.sampled(state[stateSeed], step, state[stateWeights+3*n:][:p.constants], state[stateWeights:][:n])
 	if err != nil {
 		return Snapshot{}, err
 	}
