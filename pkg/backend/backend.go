@@ -5,6 +5,8 @@ package backend
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -21,6 +23,60 @@ type Backend struct {
 	compute.Backend
 	Identity Identity
 	Notice   string // why this is not XLA although nothing else was asked for; empty otherwise
+
+	config string // what it was opened with
+	mu     sync.Mutex
+	parts  map[int][]*Backend // of each Split
+}
+
+// Parts returns into how many backends this one can be divided.
+func (b *Backend) Parts() int {
+	if b.Identity.Name != "xla:cpu" {
+		return 1
+	}
+	return b.Identity.Threads
+}
+
+// Split returns n backends among which the machine's cores are divided, for programs that run side by side; their numbers are the same
+// to the last bit. Only XLA on a CPU can be divided: others are returned n times.
+//
+// A client of XLA's CPU plugin runs all programs on one pool of threads and cuts every operation into as many pieces as the pool has
+// threads, so that small programs side by side wait for each other at every operation: two clients of one thread each train small
+// nets 1.2 to 2.2 times as fast as one of two does. Clients stay open, as arrays on them may outlive their use.
+func (b *Backend) Split(n int) ([]*Backend, error) {
+	if n < 2 || b.Parts() == 1 {
+		return slices.Repeat([]*Backend{b}, n), nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.parts == nil {
+		b.parts = map[int][]*Backend{}
+	}
+	for len(b.parts[n]) < n {
+		part, err := openThreads(b.config, max(1, b.Identity.Threads/n))
+		if err != nil {
+			return nil, fmt.Errorf("backend: client %d of %d: %w", len(b.parts[n])+1, n, err)
+		}
+		part.Identity = b.Identity
+		b.parts[n] = append(b.parts[n], part)
+	}
+	return b.parts[n], nil
+}
+
+// openThreads opens XLA with a pool of as many threads, which its CPU plugin takes from the environment alone.
+func openThreads(config string, threads int) (*Backend, error) {
+	was, set := os.LookupEnv(threadsVar)
+	if err := os.Setenv(threadsVar, strconv.Itoa(threads)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if set {
+			os.Setenv(threadsVar, was)
+		} else {
+			os.Unsetenv(threadsVar)
+		}
+	}()
+	return openXLA(config)
 }
 
 var noticeOnce sync.Once

@@ -38,12 +38,15 @@ func identify(name, version string, engine compute.Backend) Identity {
 	return Identity{Name: name, Version: version, Devices: engine.NumDevices(), CPU: cpuFeatures(), Threads: threads(name)}
 }
 
+// threadsVar is where XLA's CPU plugin looks for the size of its pool of threads.
+const threadsVar = "PJRT_NPROC"
+
 // threads is what each engine reads when it sizes its pool: XLA the schedulable cores or PJRT_NPROC, Go its own limit.
 func threads(name string) int {
 	if !strings.HasPrefix(name, "xla") {
 		return runtime.GOMAXPROCS(0)
 	}
-	if n, err := strconv.Atoi(os.Getenv("PJRT_NPROC")); err == nil && n > 0 {
+	if n, err := strconv.Atoi(os.Getenv(threadsVar)); err == nil && n > 0 {
 		return n
 	}
 	return runtime.NumCPU()

@@ -47,7 +47,7 @@ func openXLA(config string) (*Backend, error) {
 	if flags := os.Getenv("XLA_FLAGS"); flags != "" {
 		version += ", XLA_FLAGS " + flags
 	}
-	return &Backend{Backend: engine, Identity: identify("xla:"+plugin.Kind, version, engine)}, nil
+	return &Backend{Backend: engine, Identity: identify("xla:"+plugin.Kind, version, engine), config: config}, nil
 }
 
 // newClient starts a plugin. A CPU plugin may offer several devices by default, and then runs a thread per device

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -144,6 +145,36 @@ func (p *Plan) Cost() (all, left train.Cost, err error) {
 	return all, left, nil
 }
 
+// worthwhile is how many seconds of training, roughly, make it worth while to compile a program once more, which takes one or two and
+// more on busy cores.
+const worthwhile = 5.
+
+// roughly returns about how many seconds a stack trains: in small nets what starting operations takes, in large ones products.
+func roughly(stack spec.Stack) float64 {
+	t := stack[0].Train
+	cost, _ := train.CostOf(stack) // Cost has reported its error
+	return max(float64(t.Steps)*5e-4+float64(len(train.Steps(t)))*2e-3, cost.FLOPs/1e11)
+}
+
+// workers returns how many of the stacks that are left are best trained at a time. A backend that can't be divided takes two: one is evaluated
+// while the other trains.
+func (p *Plan) workers(b *backend.Backend) int {
+	if b.Parts() == 1 {
+		return min(2, runtime.NumCPU())
+	}
+	stacks, seconds := map[string]int{}, map[string]float64{}
+	for _, i := range p.left() {
+		key := p.Stacks[i].Program()
+		stacks[key]++
+		seconds[key] += roughly(p.Stacks[i])
+	}
+	n := 0
+	for key, of := range stacks {
+		n += max(1, min(of, int(seconds[key]/worthwhile)))
+	}
+	return max(1, min(n, b.Parts()))
+}
+
 // calibratedPrograms is how many programs Estimate compiles at most, and calibration how long it runs each of them.
 const (
 	calibratedPrograms = 3
@@ -151,7 +182,8 @@ const (
 )
 
 // Estimate returns how long what is left takes on this machine. It compiles up to three programs and runs each for about a second; of the
-// others it takes the time for each FLOP and for compiling to be that of the program nearest in FLOPs.
+// others it takes the time for each FLOP and for compiling to be that of the program nearest in FLOPs. Stacks that train side by side
+// are taken not to disturb each other.
 func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration, error) {
 	type program struct {
 		stack  spec.Stack
@@ -176,6 +208,11 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 		programs[at[key]].stacks++
 	}
 	slices.SortStableFunc(programs, func(a, b program) int { return int(a.flops - b.flops) })
+	workers := min(p.workers(b), b.Parts())
+	backends, err := b.Split(workers)
+	if err != nil {
+		return 0, err
+	}
 	var seconds float64
 	measured := -1
 	var speed train.Speed
@@ -184,13 +221,14 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 		if want := i * calibratedPrograms / len(programs); want > measured || len(programs) <= calibratedPrograms {
 			measured = want
 			var err error
-			if speed, err = train.Measure(ctx, b, q.stack, calibration); err != nil {
+			if speed, err = train.Measure(ctx, backends[0], q.stack, calibration); err != nil {
 				return 0, err
 			}
 			speed.FLOPs = q.flops
 		}
 		evaluations := float64(q.stacks * len(train.Steps(q.stack[0].Train)))
-		seconds += speed.Compile.Seconds() + speed.Step.Seconds()*float64(q.steps)*q.flops/speed.FLOPs + speed.Evaluation.Seconds()*evaluations
+		training := speed.Step.Seconds()*float64(q.steps)*q.flops/speed.FLOPs + speed.Evaluation.Seconds()*evaluations
+		seconds += speed.Compile.Seconds() + training/float64(min(workers, q.stacks))
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
 }

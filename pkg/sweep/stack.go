@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/checkpoint"
 	"raretask/pkg/mixture"
 	"raretask/pkg/results"
@@ -18,10 +19,10 @@ import (
 	"raretask/pkg/train"
 )
 
-// trainStack trains stack i, from where it was left, and writes its results. It returns false where another process is at it.
-func (w *work) trainStack(ctx context.Context, i int) (done bool, err error) {
+// trainStack trains stack i on a backend, from where it was left, and writes its results. It returns false where another process is at it.
+func (w *work) trainStack(ctx context.Context, i int, on *backend.Backend) (done bool, err error) {
 	stack := w.Stacks[i]
-	base := w.store.Unfinished(stack, w.backend.Identity)
+	base := w.store.Unfinished(stack, w.identity)
 	lock, err := tryLock(w.store.Lock(stack))
 	if lock == nil || err != nil {
 		return false, err
@@ -34,11 +35,11 @@ func (w *work) trainStack(ctx context.Context, i int) (done bool, err error) {
 	}
 	here := path == ""
 	if here {
-		rows, err := w.rows(ctx, i, base)
+		rows, err := w.rows(ctx, i, on, base)
 		if err != nil {
 			return false, err
 		}
-		if path, err = w.store.Write(stack, w.backend.Identity, rows); err != nil {
+		if path, err = w.store.Write(stack, w.identity, rows); err != nil {
 			return false, err
 		}
 	}
@@ -106,9 +107,9 @@ func (p *Plan) cleanDone(store *results.Store) error {
 }
 
 // rows trains a stack and returns its rows, ordered by run, step and task.
-func (w *work) rows(ctx context.Context, i int, base string) ([]results.Row, error) {
+func (w *work) rows(ctx context.Context, i int, on *backend.Backend, base string) ([]results.Row, error) {
 	stack := w.Stacks[i]
-	program, err := w.programOf(stack)
+	program, err := w.programOf(i, on)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (w *work) rows(ctx context.Context, i int, base string) ([]results.Row, err
 		Steps:   train.Steps(stack[0].Train),
 		Observe: o.observe,
 		Progress: func(step int) {
-			w.trained(i, step-at, true)
+			w.trained(i, step-at, on)
 			at = step
 		},
 		Every: w.options.Checkpoint,
@@ -137,12 +138,12 @@ func (w *work) rows(ctx context.Context, i int, base string) ([]results.Row, err
 		slog.Warn("the state of an interrupted training can't be read; it starts again", "error", err)
 	} else if training.From != nil {
 		at = training.From.Step
-		w.trained(i, at, false)
+		w.trained(i, at, nil)
 	}
 	err = program.Run(ctx, stack, training)
 	if errors.Is(err, train.ErrState) {
 		slog.Warn("the state of an interrupted training is another program's; it starts again", "error", err)
-		w.trained(i, -at, false)
+		w.trained(i, -at, nil)
 		at, training.From, o.rows = 0, nil, make([][]results.Row, len(stack))
 		err = program.Run(ctx, stack, training)
 	}

@@ -5,7 +5,6 @@ package sweep
 import (
 	"cmp"
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,7 +22,7 @@ type Progress struct {
 	Trained            int   // stacks, by this process
 	Steps, DoneSteps   int64 // model-steps (a step of one run) that were left to train at the start
 	Elapsed            time.Duration
-	Compile            time.Duration // how much of it went into compiling
+	Compile            time.Duration // how much of it went into compiling; the mean over workers
 }
 
 // Left returns the estimated time left; 0 where too little has been trained to say.
@@ -38,7 +37,7 @@ func (p Progress) Left() time.Duration {
 type Options struct {
 	Progress   func(Progress) // called several times a second, one call at a time
 	Checkpoint time.Duration  // how often the state of a long training is kept; 0: a minute
-	Workers    int            // stacks at a time; 0: one for each core, at most 2
+	Workers    int            // stacks at a time; 0: as many as suit the backend, the memory and what is left to train
 	Anywhere   bool           // results of whatever backend count
 }
 
@@ -78,7 +77,7 @@ func (p *Plan) Rows(f func([]results.Row) error) error {
 // far it came, also with an error; on the first error the other stacks stop and keep their state.
 //
 // Several stacks train at a time, because one stack of small runs doesn't fill the cores, and so that one is evaluated and written
-// while another trains. What they compute doesn't depend on it.
+// while another trains. Each has its share of the cores (backend.Backend.Split). What they compute doesn't depend on it.
 func (p *Plan) Train(ctx context.Context, b *backend.Backend, store *results.Store, o Options) (Progress, error) {
 	_, left, err := p.Cost()
 	if err != nil {
@@ -88,21 +87,26 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, store *results.Sto
 		return Progress{}, err
 	}
 	o.Checkpoint = cmp.Or(o.Checkpoint, time.Minute)
-	workers, err := workersFor(left.Memory, machineMemory(), cmp.Or(o.Workers, min(2, runtime.NumCPU())))
+	workers, err := workersFor(left.Memory, machineMemory(), cmp.Or(o.Workers, p.workers(b)))
+	if err != nil {
+		return Progress{}, err
+	}
+	backends, err := b.Split(workers)
 	if err != nil {
 		return Progress{}, err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	w := newWork(p, b, store, o)
+	w := newWork(p, b.Identity, store, o)
+	w.workers = workers
 	if len(w.queue) > 0 {
 		w.report()
 	}
 	var all sync.WaitGroup
 	var failed atomic.Bool
-	for range workers {
+	for _, on := range backends {
 		all.Go(func() {
-			if err := w.train(ctx); err != nil {
+			if err := w.train(ctx, on); err != nil {
 				failed.Store(true)
 				stop(err) // the first one is the cause
 			}
@@ -119,10 +123,12 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, store *results.Sto
 // work is the stacks that a process has yet to train. Its fields from mu on are shared by workers.
 type work struct {
 	*Plan
-	backend *backend.Backend
-	store   *results.Store
-	options Options
-	start   time.Time
+	identity backend.Identity
+	store    *results.Store
+	options  Options
+	workers  int
+	keys     []string // of the program of each stack
+	start    time.Time
 
 	mu       sync.Mutex
 	queue    []int
@@ -131,24 +137,32 @@ type work struct {
 	now      Progress
 }
 
-// program is a compiled program and how many stacks may still need it.
+// program is a program as each backend has compiled it, and what is left of it.
 type program struct {
+	on      map[*backend.Backend]*compiled // also those that are about to be compiled
+	stacks  int                            // that are not finished
+	seconds float64                        // about, of training what is queued
+}
+
+type compiled struct {
 	*train.Program
-	stacks  int
 	counted bool // its compilation, in Progress
 }
 
-func newWork(p *Plan, b *backend.Backend, store *results.Store, o Options) *work {
-	w := &work{Plan: p, backend: b, store: store, options: o, start: time.Now(), queue: p.left(), programs: map[string]*program{}, owed: map[int]int64{}}
+func newWork(p *Plan, id backend.Identity, store *results.Store, o Options) *work {
+	w := &work{Plan: p, identity: id, store: store, options: o, start: time.Now(), queue: p.left(), programs: map[string]*program{}, owed: map[int]int64{}}
+	for _, stack := range p.Stacks {
+		w.keys = append(w.keys, stack.Program())
+	}
 	w.now = Progress{Stacks: len(p.Stacks), DoneStacks: len(p.Stacks) - len(w.queue)}
 	for _, i := range w.queue {
 		w.owed[i] = int64(len(p.Stacks[i])) * int64(p.Stacks[i][0].Train.Steps)
 		w.now.Steps += w.owed[i]
-		key := p.Stacks[i].Program()
-		if w.programs[key] == nil {
-			w.programs[key] = new(program)
+		if w.programs[w.keys[i]] == nil {
+			w.programs[w.keys[i]] = &program{on: map[*backend.Backend]*compiled{}}
 		}
-		w.programs[key].stacks++
+		w.programs[w.keys[i]].stacks++
+		w.programs[w.keys[i]].seconds += roughly(p.Stacks[i])
 	}
 	return w
 }
@@ -156,11 +170,11 @@ func newWork(p *Plan, b *backend.Backend, store *results.Store, o Options) *work
 // retry is how long a worker waits before it looks again at stacks that other processes are training.
 const retry = 300 * time.Millisecond
 
-// train trains stacks until none is left.
-func (w *work) train(ctx context.Context) error {
+// train trains stacks on a backend until none is left for it.
+func (w *work) train(ctx context.Context, on *backend.Backend) error {
 	held := map[int]bool{} // by another process, when last looked at
 	for {
-		i, ok := w.take()
+		i, ok := w.take(on, held)
 		if !ok {
 			return nil
 		}
@@ -173,7 +187,7 @@ func (w *work) train(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		done, err := w.trainStack(ctx, i)
+		done, err := w.trainStack(ctx, i, on)
 		if err != nil {
 			return err
 		}
@@ -190,17 +204,44 @@ func (w *work) find(stack spec.Stack) (string, error) {
 		if w.options.Anywhere {
 			return w.store.FindAnywhere(s)
 		}
-		return w.store.Find(s, w.backend.Identity)
+		return w.store.Find(s, w.identity)
 	})
 }
 
-func (w *work) take() (i int, ok bool) {
+// take returns the stack to train next on a backend: one whose program it has, else one of a program that none has, else one
+// of a program of which enough is left to compile it once more. Those that another process held come last.
+func (w *work) take(on *backend.Backend, held map[int]bool) (i int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue) == 0 {
+	best, least := -1, 0
+	for at, i := range w.queue {
+		p, rank := w.programs[w.keys[i]], 0
+		switch {
+		case p.on[on] != nil:
+		case len(p.on) == 0:
+			rank = 1
+		case p.seconds >= worthwhile || w.options.Workers > 0:
+			rank = 2
+		default:
+			continue
+		}
+		if held[i] {
+			rank += 3
+		}
+		if best < 0 || rank < least {
+			best, least = at, rank
+		}
+	}
+	if best < 0 {
 		return 0, false
 	}
-	i, w.queue = w.queue[0], slices.Clone(w.queue[1:])
+	i = w.queue[best]
+	w.queue = slices.Delete(w.queue, best, best+1)
+	p := w.programs[w.keys[i]]
+	p.seconds -= roughly(w.Stacks[i])
+	if p.on[on] == nil {
+		p.on[on] = new(compiled)
+	}
 	return i, true
 }
 
@@ -208,16 +249,17 @@ func (w *work) putBack(i int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue = append(w.queue, i)
+	w.programs[w.keys[i]].seconds += roughly(w.Stacks[i])
 }
 
-// programOf returns the program of a stack.
-func (w *work) programOf(stack spec.Stack) (*train.Program, error) {
+// programOf returns the program of a stack on a backend.
+func (w *work) programOf(i int, on *backend.Backend) (*train.Program, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.programs[stack.Program()]
+	p := w.programs[w.keys[i]].on[on]
 	var err error
 	if p.Program == nil {
-		p.Program, err = train.New(w.backend, stack)
+		p.Program, err = train.New(on, w.Stacks[i])
 	}
 	return p.Program, err
 }
@@ -233,24 +275,34 @@ func (w *work) finished(i int, path string, here bool) {
 	w.now.DoneStacks++
 	w.now.Steps -= w.owed[i]
 	w.owed[i] = 0
-	p := w.programs[w.Stacks[i].Program()]
-	if p.stacks--; p.stacks == 0 && p.Program != nil {
-		p.Finalize()
+	p := w.programs[w.keys[i]]
+	if p.stacks--; p.stacks == 0 {
+		p.finalize()
 	}
 	w.report()
 }
 
-// trained records that steps of a stack are done; fresh are those that were taken here and now.
-func (w *work) trained(i, steps int, fresh bool) {
+// finalize frees a program on all backends.
+func (p *program) finalize() {
+	for _, c := range p.on {
+		if c.Program != nil {
+			c.Finalize()
+		}
+	}
+	clear(p.on)
+}
+
+// trained records that steps of a stack are done; fresh are those that were taken now, on a backend.
+func (w *work) trained(i, steps int, fresh *backend.Backend) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := int64(len(w.Stacks[i])) * int64(steps)
 	w.owed[i] -= n
-	if fresh {
+	if fresh != nil {
 		w.now.DoneSteps += n
-		if p := w.programs[w.Stacks[i].Program()]; !p.counted {
+		if p := w.programs[w.keys[i]].on[fresh]; !p.counted {
 			p.counted = true
-			w.now.Compile += p.Compile
+			w.now.Compile += p.Compile / time.Duration(w.workers)
 		}
 	} else {
 		w.now.Steps -= n
@@ -269,8 +321,6 @@ func (w *work) report() {
 // close frees the programs that are left after an error.
 func (w *work) close() {
 	for _, p := range w.programs {
-		if p.Program != nil && p.stacks > 0 {
-			p.Finalize()
-		}
+		p.finalize()
 	}
 }

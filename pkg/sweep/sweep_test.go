@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
@@ -99,9 +100,10 @@ func TestWorkersFitMemory(t *testing.T) {
 	}
 }
 
-// However many stacks train at a time, their files are the same; programs that alternate in the grid compile once each.
-func TestWorkersDontMatter(t *testing.T) {
-	b := backendtest.Go(t)
+// However many stacks train at a time and however the machine's cores are divided among them, their files are the same.
+func TestWorkersDontMatter(t *testing.T) { backendtest.Each(t, workersDontMatter) }
+
+func workersDontMatter(t *testing.T, b *backend.Backend) {
 	s := parse(t, "mixture: {tasks: 3, dim: 6, block: 2}\ntrain: {batch: 16, steps: 50, warmup: 10, evaluations: 5}\ngrid: {train.seed: [0, 1, 2], train.batch: [8, 16], net.width: [2, 3]}")
 	files := map[string]string{}
 	for workers := 1; workers <= 3; workers++ {

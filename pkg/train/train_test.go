@@ -222,6 +222,41 @@ func float64s(v []float32) []float64 {
 	return out
 }
 
+// A part of the machine's cores trains to the same bytes as all of them: products large enough to be divided among threads, small ones, and
+// those of a ReLU net.
+func TestPartsAgree(t *testing.T) {
+	whole := backendtest.XLA(t)
+	parts, err := whole.Split(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole.Parts() > 1 && parts[0] == whole {
+		t.Fatal("not divided")
+	}
+	quick, err := spec.Load("fig2", "quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := spec.Load("fig2", "paper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, stack := range map[string]spec.Stack{
+		"small":  {quick.Base, quick.Base},
+		"large":  {large.Base},
+		"parity": tiny(t, parity(5, 9, spec.Net{Kind: "mlp"}), 8, 64),
+	} {
+		stack[0].Net.Width = max(48, stack[0].Net.Width)
+		last := map[int]Snapshot{}
+		for i, b := range []*backend.Backend{whole, parts[0], parts[1]} {
+			last[i] = trained(t, b, stack, 0, 20)[1]
+		}
+		if !equal(last[0], last[1]) || !equal(last[0], last[2]) {
+			t.Errorf("%s: a part of the cores trains to other bytes than all of them", name)
+		}
+	}
+}
+
 // A run that diverges is recorded with its step and leaves its stack mates as they are.
 func TestDivergence(t *testing.T) {
 	b := backendtest.XLA(t)
