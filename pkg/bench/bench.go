@@ -39,8 +39,8 @@ func Cases(steps int) ([]Case, error) {
 		{"fig2", "the paper's Figure 2, one data stream for all seeds", "fig2", "paper", 16, append(slices.Clip(large), oneStream)},
 		{"fig2-streams", "the paper's Figure 2, a data stream for each seed", "fig2", "paper", 16, large},
 		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, nil},
-		{"parity", "multitask sparse parity, one data stream for all seeds", "parity", "quick", 40, append(slices.Clip(parity), oneStream)},
-		{"parity-streams", "multitask sparse parity, a data stream for each seed", "parity", "quick", 40, parity},
+		{"parity", "multitask sparse parity, one data stream for all seeds", "parity", "quick", 120, append(slices.Clip(parity), oneStream)},
+		{"parity-streams", "multitask sparse parity, a data stream for each seed", "parity", "quick", 120, parity},
 	} {
 		sweep, err := spec.Load(c.preset, c.scale)
 		if err != nil {

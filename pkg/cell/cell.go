@@ -212,7 +212,7 @@ func figuresDir() (string, error) {
 	return filepath.Join(dir, "figures"), err
 }
 
-// Table displays rows under their headers; columns of numbers align.
+// Table displays rows under their headers; numbers align on the right, a first column of names on the left.
 func Table(headers []string, rows [][]any) {
 	cells := make([][]string, len(rows))
 	for i, row := range rows {
@@ -225,12 +225,20 @@ func Table(headers []string, rows [][]any) {
 			}
 		}
 	}
+	named := false
+	if len(rows) > 0 {
+		_, named = rows[0][0].(string)
+	}
 	if !gonbui.IsNotebook {
-		printTable(headers, cells)
+		printTable(headers, cells, named)
 		return
 	}
+	first := " ---: |"
+	if named {
+		first = " :--- |"
+	}
 	var b strings.Builder
-	b.WriteString("| " + strings.Join(headers, " | ") + " |\n|" + strings.Repeat(" ---: |", len(headers)) + "\n")
+	b.WriteString("| " + strings.Join(headers, " | ") + " |\n|" + first + strings.Repeat(" ---: |", len(headers)-1) + "\n")
 	for _, row := range cells {
 		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
 	}
@@ -238,7 +246,7 @@ func Table(headers []string, rows [][]any) {
 	gonbui.Sync()
 }
 
-func printTable(headers []string, cells [][]string) {
+func printTable(headers []string, cells [][]string, named bool) {
 	wide := make([]int, len(headers))
 	for _, row := range slices.Concat([][]string{headers}, cells) {
 		for i, text := range row {
@@ -247,7 +255,11 @@ func printTable(headers []string, cells [][]string) {
 	}
 	for _, row := range slices.Concat([][]string{headers}, cells) {
 		for i, text := range row {
-			fmt.Printf("%*s  ", wide[i], text)
+			if i == 0 && named {
+				fmt.Printf("%-*s  ", wide[i], text)
+			} else {
+				fmt.Printf("%*s  ", wide[i], text)
+			}
 		}
 		fmt.Println()
 	}
