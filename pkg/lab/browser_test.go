@@ -246,8 +246,8 @@ const tooltip = "[...document.querySelectorAll('#vg-tooltip-element.visible')].m
 // In JupyterLab, in a real browser: the quickstart runs from the menu and its chart answers to the mouse; in the chart of
 // retention, what the reader chooses is what is shown.
 func TestInBrowser(t *testing.T) {
-	if os.Getenv("RARETASK_BROWSER") != "1" {
-		t.Skip("opens a browser, which is not yet proven on a machine under load: RARETASK_BROWSER=1 runs it")
+	if testing.Short() {
+		t.Skip("opens a browser")
 	}
 	b := openBrowser(t)
 	open := notebooks(t)
