@@ -300,11 +300,12 @@ func (s *Slurm) Tasks(ctx context.Context) ([]SlurmTasks, error) {
 // poll is how often Wait looks.
 const poll = 2 * time.Second
 
-// Wait waits until every stack has results or no task is left that could train one, which is an error. It calls progress with each look.
-// The arrays go on when ctx ends.
+// Wait waits until every stack has results and the tasks have ended, or no task is left that could train one, which is an error. It calls
+// progress with each look. Tasks that go on with every result there, as do those that wait for a node, are waited for a few looks
+// only. The arrays go on when ctx ends.
 func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks)) error {
 	start, missing := time.Now(), s.plan.Missing()
-	idle := 0
+	idle, over := 0, 0
 	for {
 		// Tasks first: one that has ended since has its results there.
 		tasks, err := s.Tasks(ctx)
@@ -317,9 +318,10 @@ func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks))
 		left := s.plan.Missing()
 		progress(Progress{Stacks: len(s.plan.Stacks), DoneStacks: len(s.plan.Stacks) - left, Steps: int64(missing), DoneSteps: int64(missing - left), Elapsed: time.Since(start)}, tasks)
 		if left == 0 {
-			return nil
-		}
-		if len(tasks) > 0 {
+			if over++; len(tasks) == 0 || over > 5 {
+				return nil
+			}
+		} else if len(tasks) > 0 {
 			idle = 0
 		} else if idle++; idle > 5 { // a shared folder may show files late
 			return fmt.Errorf("sweep: no task is left and %d stacks have no results; their logs are in %s, and running it again submits them again", left, s.dir)
