@@ -253,13 +253,12 @@ func printTable(headers []string, cells [][]string, named bool) {
 			wide[i] = max(wide[i], len([]rune(text)))
 		}
 	}
+	if named {
+		wide[0] = -wide[0] // which fmt aligns on the left
+	}
 	for _, row := range slices.Concat([][]string{headers}, cells) {
 		for i, text := range row {
-			if i == 0 && named {
-				fmt.Printf("%-*s  ", wide[i], text)
-			} else {
-				fmt.Printf("%*s  ", wide[i], text)
-			}
+			fmt.Printf("%*s  ", wide[i], text)
 		}
 		fmt.Println()
 	}
