@@ -103,7 +103,10 @@ func TestParityLossInBits(t *testing.T) {
 	labels := [][]float32{{1, 0}, {0, 1}, {1, 0}, {0, 1}, {1, 0}, {0, 1}}
 	want := []float64{1, -math.Log2(.75), 2, -math.Log2(.75), 0, 2000 / math.Ln2}
 	out := backendtest.Run(t, backendtest.Go(t), []any{logits, labels}, func(in []*Node) []*Node {
-		loss := p.Loss(in[0], in[1])
+		loss, weight := p.Score(in[0], in[1])
+		if weight != nil {
+			t.Error("a sample of parity counts once: want no weight")
+		}
 		return []*Node{loss, Gradient(ReduceAllSum(loss), in[0])[0]}
 	})
 	for i, w := range want {

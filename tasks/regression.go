@@ -1,11 +1,62 @@
 package tasks
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
+
+func init() {
+	Register(Kind{Name: "regression", About: "linear regressions on orthogonal blocks of one Gaussian input (Sec. 3, App. B.1)", Engine: 2,
+		Defaults: RegressionSettings{Dim: 128, Block: 8, Alpha: [2]float64{2, 2}}})
+}
+
+// RegressionSettings are those of Regression.
+type RegressionSettings struct {
+	Dim   int        `yaml:"dim" json:"dim" about:"input dimensions D"`
+	Block int        `yaml:"block" json:"block" about:"directions of a task d_T"`
+	Alpha [2]float64 `yaml:"alpha,flow" json:"alpha" about:"spectrum exponent of the most frequent … the rarest task, on a uniform grid"`
+}
+
+// largestDim bounds inputs so that products of sizes are whole numbers far below 2^53.
+const largestDim = 1 << 20
+
+// Check implements Settings.
+func (s RegressionSettings) Check(tasks int) error {
+	ok := func(alpha float64) bool { return alpha >= 0 && alpha <= 100 }
+	return cmp.Or(
+		Want(s.Dim >= 1 && s.Dim <= largestDim, "dim", s.Dim, fmt.Sprintf("1 … %d", largestDim)),
+		Want(s.Block >= 1 && s.Block <= s.Dim, "block", s.Block, fmt.Sprintf("1 … mixture.dim (%d) directions for each task", s.Dim)),
+		Want(s.Block < 1 || tasks <= s.Dim/s.Block, "dim", s.Dim,
+			fmt.Sprintf("at least tasks·block = %d·%d = %.0f, so that every task has directions of its own", tasks, s.Block, float64(tasks)*float64(s.Block))),
+		Want(ok(s.Alpha[0]) && ok(s.Alpha[1]), "alpha", s.Alpha, "two numbers 0 … 100"),
+	)
+}
+
+// Alphas returns the spectrum exponent of each of K tasks, most frequent first: a uniform grid between the ends of Alpha.
+func (s RegressionSettings) Alphas(tasks int) []float64 {
+	alphas := make([]float64, tasks)
+	for k := range alphas {
+		at := 0.
+		if tasks > 1 {
+			at = float64(k) / float64(tasks-1)
+		}
+		alphas[k] = s.Alpha[0] + at*(s.Alpha[1]-s.Alpha[0])
+	}
+	return alphas
+}
+
+// Signature implements Settings.
+func (s RegressionSettings) Signature(tasks int) Signature {
+	return Signature{Tasks: tasks, Input: Vector(s.Dim), Target: Vector(s.Block), Outputs: s.Block, Disjoint: true, Unit: "squared error"}
+}
+
+// Family implements Settings.
+func (s RegressionSettings) Family(tasks int) (Family, error) {
+	return NewRegression(s.Alphas(tasks), s.Block, s.Dim)
+}
 
 // Regression is the family of Sec. 3 and App. B.1: K linear regressions on orthogonal blocks of one Gaussian
 // input. Task k owns coordinates k·d_T … (k+1)·d_T - 1 and its target is
@@ -27,9 +78,9 @@ func NewRegression(alpha []float64, block, dim int) (*Regression, error) {
 		return nil, fmt.Errorf("tasks: regression: no tasks: want at least 1")
 	case block < 1:
 		return nil, fmt.Errorf("tasks: regression: block %d: want at least 1 direction for each task", block)
-	case len(alpha)*block > dim:
-		return nil, fmt.Errorf("tasks: regression: %d tasks x block %d = %d directions do not fit in dim %d: want tasks·block <= dim",
-			len(alpha), block, len(alpha)*block, dim)
+	case len(alpha) > dim/block:
+		return nil, fmt.Errorf("tasks: regression: %d tasks x block %d = %.0f directions do not fit in dim %d: want tasks·block <= dim",
+			len(alpha), block, float64(len(alpha))*float64(block), dim)
 	}
 	r := &Regression{Dim: dim}
 	for k, a := range alpha {
@@ -45,26 +96,26 @@ func NewRegression(alpha []float64, block, dim int) (*Regression, error) {
 	return r, nil
 }
 
-// Tasks implements Family.
-func (r *Regression) Tasks() int { return len(r.Spectrum) }
-
-// Inputs implements Family.
-func (r *Regression) Inputs() int { return r.Dim }
-
-// Outputs implements Family: d_T.
-func (r *Regression) Outputs() int { return len(r.Spectrum[0]) }
-
-// Coded implements Family: every task has a readout of its own.
-func (r *Regression) Coded() bool { return false }
-
-// Coordinates returns the inputs first … end-1 that task k alone depends on.
-func (r *Regression) Coordinates(k int) (first, end int) {
-	return k * r.Outputs(), (k + 1) * r.Outputs()
+// Signature implements Family.
+func (r *Regression) Signature() Signature {
+	return RegressionSettings{Dim: r.Dim, Block: len(r.Spectrum[0])}.Signature(len(r.Spectrum))
 }
 
-// MeanLoss implements Family. The target has mean zero, so predicting the mean costs Tr C_k / d_T.
-func (r *Regression) MeanLoss() []float64 {
-	loss := make([]float64, r.Tasks())
+// Spectra implements Spectral.
+func (r *Regression) Spectra() [][]float64 { return r.Spectrum }
+
+// Relevant implements Family: the task's own block.
+func (r *Regression) Relevant(task int) []int {
+	inputs := make([]int, len(r.Spectrum[task]))
+	for i := range inputs {
+		inputs[i] = task*len(inputs) + i
+	}
+	return inputs
+}
+
+// Baseline implements Family. The target has mean zero, so predicting the mean costs Tr C_k / d_T.
+func (r *Regression) Baseline() []float64 {
+	loss := make([]float64, len(r.Spectrum))
 	for k, row := range r.Spectrum {
 		for _, lambda := range row {
 			loss[k] += lambda / float64(len(row))
@@ -73,16 +124,10 @@ func (r *Regression) MeanLoss() []float64 {
 	return loss
 }
 
-// Constants implements Family: none.
-func (r *Regression) Constants() []any { return nil }
-
-// Bind implements Family.
-func (r *Regression) Bind([]*Node) Family { return r }
-
 // Draw implements Family.
 func (r *Regression) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
 	g := taskBK.Graph()
-	b, k, o := taskBK.Shape().Dim(0), r.Tasks(), r.Outputs()
+	b, k, o := taskBK.Shape().Dim(0), len(r.Spectrum), len(r.Spectrum[0])
 	xBD = random.Normal(b, r.Dim)
 	amplitude := make([][]float32, k)
 	for i, row := range r.Spectrum {
@@ -98,7 +143,7 @@ func (r *Regression) Draw(random Random, taskBK *Node) (xBD, yBO *Node) {
 	return xBD, ReduceSum(Mul(xBKO, weightBKO), 1)
 }
 
-// Loss implements Family: the mean squared error over outputs.
-func (r *Regression) Loss(prediction, target *Node) *Node {
-	return ReduceMean(Square(Sub(prediction, target)), -1)
+// Score implements Family: the squared error, averaged over outputs.
+func (r *Regression) Score(prediction, target *Node) (loss, weight *Node) {
+	return ReduceMean(Square(Sub(prediction, target)), -1), nil
 }

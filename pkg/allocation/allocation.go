@@ -1,8 +1,8 @@
-// Package allocation says which neurons serve which task: what a neuron captures of each task, what each task loses without
-// it, how much of the representation a feature has for itself, and how neurons change hands over training (Sec. 3-4 of
-// arXiv 2605.29548). Numbers in and out; nothing here trains or draws samples.
+// Package allocation says which neurons serve which task: what each task loses without a neuron, what a neuron looks at, how much of the
+// representation a feature has for itself, and how neurons change hands over training (Sec. 3-4 of arXiv 2605.29548). Importing it
+// registers the metric "allocation", which stores the owner of every neuron at every evaluation.
 //
-// Letters: N neurons, K tasks, D input features.
+// Letters: N neurons, K tasks, D inputs, S stacked runs, B batch.
 package allocation
 
 import (
@@ -10,36 +10,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
 )
-
-// Capture returns what each neuron alone keeps of each task [N][K], and what share of what a neuron keeps is each task's
-// [N][K] (rows sum to 1; NaN for a neuron without weights).
-//
-//	Kept_nk  = w_nᵀ C_k w_n / (|w_n|² Tr C_k)
-//	Share_nk = w_nᵀ C_k w_n / sum_l w_nᵀ C_l w_n
-//
-// encoder holds the rows w_n [N][D], covariances the diagonals of C_k [K][D].
-func Capture(encoder, covariances [][]float64) (kept, share [][]float64, err error) {
-	for k, c := range covariances {
-		for n, w := range encoder {
-			if len(w) != len(c) {
-				return nil, nil, fmt.Errorf("allocation: neuron %d of %d weights for task %d of %d inputs: want as many of both", n, len(w), k+1, len(c))
-			}
-		}
-	}
-	for _, w := range encoder {
-		own, of := make([]float64, len(covariances)), make([]float64, len(covariances))
-		for k, c := range covariances {
-			for i, x := range w {
-				of[k] += x * x * c[i]
-			}
-			own[k] = of[k] / floats.Dot(w, w) / floats.Sum(c)
-		}
-		floats.Scale(1/floats.Sum(of), of)
-		kept, share = append(kept, own), append(share, of)
-	}
-	return kept, share, nil
-}
 
 // Ablation returns how much each task's loss rises without each neuron [N][K]. loss evaluates all tasks with one neuron
 // silenced (by a zero in place of its weights, or whatever silence means for the net), or with none, for neuron -1.
@@ -83,17 +55,15 @@ func Owners(effects [][]float64, least float64) []int {
 	return owners
 }
 
-// Held returns the number of neurons that each task holds [K], and how many serve nobody.
-func Held(owners []int, tasks int) (held []int, nobody int) {
-	held = make([]int, tasks)
+// Held returns the number of neurons that each task holds [K].
+func Held(owners []int, tasks int) []int {
+	held := make([]int, tasks)
 	for _, owner := range owners {
-		if owner == Nobody {
-			nobody++
-		} else {
+		if owner != Nobody {
 			held[owner]++
 		}
 	}
-	return held, nobody
+	return held
 }
 
 // Losses returns how often a neuron passed from one task to another between consecutive snapshots: [K][K], row the task that lost
@@ -130,49 +100,35 @@ func Losses(snapshots [][]int, tasks int) ([][]int, error) {
 // Capacity returns how much of the representation each feature has for itself [D]: 1 for a dimension of its own, less where it
 // shares one, 0 where it is not represented. The sum is at most N. Source: Scherlis et al. 2022, arXiv 2210.01892.
 //
-//	C_i = (W_i·W_i)² / sum_j (W_i·W_j)²,   W_i the i-th column of the encoder
-func Capacity(encoder [][]float64) []float64 {
-	return shares(encoder, func(own, squares float64) float64 { return own * own / squares })
+//	C_i = (W_i·W_i)² / sum_j (W_i·W_j)²,   W_i the i-th column of the encoder [N, D]
+func Capacity(encoder *mat.Dense) []float64 {
+	_, d := encoder.Dims()
+	var products mat.SymDense
+	products.SymOuterK(1, encoder.T())
+	capacity := make([]float64, d)
+	for i := range capacity {
+		squares := 0.
+		for j := range capacity {
+			squares += products.At(i, j) * products.At(i, j)
+		}
+		if own := products.At(i, i); squares > 0 {
+			capacity[i] = own * own / squares
+		}
+	}
+	return capacity
 }
 
-// Dimensionality returns the dimensions that each feature takes up [D] in the sense of superposition. Source: Elhage et al. 2022,
-// "Toy models of superposition".
-//
-//	D_i = |W_i|² / sum_j (Ŵ_i·W_j)²,   Ŵ_i = W_i/|W_i|
-//
-// A feature that shares its directions only with itself has 1, two features head to head on one direction have 1/2; 0
-// where a feature is not represented.
-func Dimensionality(encoder [][]float64) []float64 {
-	return shares(encoder, func(own, squares float64) float64 { return own / (squares / own) })
-}
-
-// shares applies a formula to |W_i|² and sum_j (W_i·W_j)² of each column.
-func shares(encoder [][]float64, of func(own, squares float64) float64) []float64 {
-	if len(encoder) == 0 {
-		return nil
-	}
-	d := len(encoder[0])
-	column := func(i int) []float64 {
-		c := make([]float64, len(encoder))
-		for n := range encoder {
-			c[n] = encoder[n][i]
+// InputWeight returns the share of each neuron's squared weights from inputs that is from some of them [N]; NaN for a neuron without
+// weights. encoder holds the neurons' weights [N, D].
+func InputWeight(encoder *mat.Dense, inputs []int) []float64 {
+	n, _ := encoder.Dims()
+	shares := make([]float64, n)
+	for i := range shares {
+		row := encoder.RawRowView(i)
+		for _, j := range inputs {
+			shares[i] += row[j] * row[j]
 		}
-		return c
+		shares[i] /= floats.Dot(row, row)
 	}
-	columns := make([][]float64, d)
-	for i := range columns {
-		columns[i] = column(i)
-	}
-	out := make([]float64, d)
-	for i, own := range columns {
-		var squares float64
-		for _, other := range columns {
-			dot := floats.Dot(own, other)
-			squares += dot * dot
-		}
-		if squares > 0 {
-			out[i] = of(floats.Dot(own, own), squares)
-		}
-	}
-	return out
+	return shares
 }

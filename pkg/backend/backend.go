@@ -123,7 +123,8 @@ func openFallback(cause error) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.Notice = fmt.Sprintf("raretask: using the pure Go backend, 6-8x slower on our models: %v (%s=go hides this notice)", cause, compute.ConfigEnvVar)
+	b.Notice = fmt.Sprintf("raretask: using the pure Go backend, 6-8x slower on our models: %v (%s=go hides this notice)",
+		cause, compute.ConfigEnvVar)
 	noticeOnce.Do(func() { fmt.Fprintln(os.Stderr, b.Notice) })
 	return b, nil
 }

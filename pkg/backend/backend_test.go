@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -144,6 +145,22 @@ func TestInstallWithoutNetworkSaysWhatToDo(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("a failed installation left %v behind", left)
+	}
+}
+
+// What can't be checked is fetched by an explicit yes alone; the wheel, and what a package index vouches for, needs none.
+func TestUnverifiedPluginNeedsAYes(t *testing.T) {
+	for kind, pin := range map[string]string{"cpu": "cpu by go-xla v0.4.4", "rocm": "rocm by go-xla v0.4.4"} {
+		t.Setenv(unverifiedVar, "")
+		wantError(t, unverified(kind, pin), kind, "can't be verified", unverifiedVar+"=1 "+Setup)
+		t.Setenv(unverifiedVar, "1")
+		if err := unverified(kind, pin); err != nil {
+			t.Errorf("after a yes: %v", err)
+		}
+	}
+	t.Setenv(unverifiedVar, "")
+	if err := errors.Join(unverified("cpu", wheel+" sha256:"+wheelSHA256), unverified("cuda", "cuda by go-xla v0.4.4")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,9 +31,25 @@ func Pin(kind string) string {
 	return kind + " by go-xla " + moduleVersion("github.com/gomlx/go-xla")
 }
 
+// unverifiedVar says yes to a plugin whose download nobody has published a digest for.
+const unverifiedVar = "RARETASK_UNVERIFIED"
+
+// unverified is the error for a plugin that Install would fetch without a digest to check it by; nil where there is one, or where the
+// user has said yes. go-xla's installer checks cuda and tpu by the package index, and has no digests of the others.
+func unverified(kind, pin string) error {
+	if strings.HasPrefix(pin, wheel) || kind == "cuda" || kind == "tpu" || os.Getenv(unverifiedVar) == "1" {
+		return nil
+	}
+	return fmt.Errorf("backend: nobody publishes a digest of the %s plugin for %s/%s, so that it can't be verified; if you trust go-xla's "+
+		"releases and the network, `%s=1 %s` fetches it all the same", kind, runtime.GOOS, runtime.GOARCH, unverifiedVar, Setup)
+}
+
 // Install puts the plugin of a kind (cpu, cuda, tpu) into PluginDir. It reaches the network; nothing else in this package does.
 // The python interpreter is for its pip.
 func Install(ctx context.Context, kind, python string) error {
+	if err := unverified(kind, Pin(kind)); err != nil {
+		return err
+	}
 	dir, err := PluginDir()
 	if err != nil {
 		return err
@@ -56,17 +73,19 @@ func installWheel(ctx context.Context, dir, python string) error {
 	if err := os.WriteFile(pins, []byte(wheel+" --hash=sha256:"+wheelSHA256+"\n"), 0o644); err != nil {
 		return err
 	}
-	pip := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries=2",
+	pip := exec.CommandContext(ctx, python, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries=2",
 		"--no-deps", "--only-binary=:all:", "--require-hashes", "-r", pins, "-d", tmp)
+	pip.Dir = tmp
 	if output, err := pip.CombinedOutput(); err != nil {
-		return fmt.Errorf("backend: pip could not download %s (%w):\n%s\ncheck the network, or name a mirror by PIP_INDEX_URL, and run `%s` again",
+		return fmt.Errorf("backend: pip could not download %s (%w):\n%s\n"+
+			"check the network, or name a mirror by PIP_INDEX_URL, and run `%s` again",
 			wheel, cmp.Or(ctx.Err(), err), lastLines(output, 4), Setup)
 	}
-	wheels, _ := filepath.Glob(filepath.Join(tmp, "*.whl"))
+	wheels, _ := fs.Glob(os.DirFS(tmp), "*.whl")
 	if len(wheels) != 1 {
 		return fmt.Errorf("backend: pip downloaded %d wheels for %s; want 1", len(wheels), wheel)
 	}
-	return unpack(wheels[0], tmp, dir)
+	return unpack(filepath.Join(tmp, wheels[0]), tmp, dir)
 }
 
 // unpack moves the plugin and its licences from a wheel into dir, the plugin last: it is found only when all is there.

@@ -30,7 +30,8 @@ func Interruptible() (ctx context.Context, done func()) {
 		select {
 		case <-finished:
 		case <-time.After(grace):
-			fmt.Fprintf(os.Stderr, "raretask: a computation has not ended %v after the interruption; giving it up. What was kept before is there: run again to go on from it\n", grace)
+			fmt.Fprintf(os.Stderr, "raretask: a computation has not ended %v after the interruption; giving it up. "+
+				"What was kept before is there: run again to go on from it\n", grace)
 			os.Exit(1)
 		}
 	}()

@@ -17,7 +17,8 @@ import (
 func Root() (string, error) {
 	if dir := os.Getenv("RARETASK_ROOT"); dir != "" {
 		if !isRoot(dir) {
-			return "", fmt.Errorf("backend: RARETASK_ROOT=%q holds no go.mod of module raretask; point it at a clone of the project or unset it", dir)
+			return "", fmt.Errorf("backend: RARETASK_ROOT=%q holds no go.mod of module raretask; "+
+				"point it at a clone of the project or unset it", dir)
 		}
 		return filepath.Abs(dir)
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"raretask/pkg/backend"
-	"raretask/pkg/lab"
 	"raretask/pkg/spec"
 )
 
@@ -28,7 +27,7 @@ func Cases(steps int) ([]Case, error) {
 	seeds := []int{0, 1, 2, 3}
 	large := []spec.Axis{spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
 	oneStream := spec.Vary("train.data", 0)
-	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.dim", 64), spec.Vary("train.batch", 1024),
+	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.bits", 64), spec.Vary("train.batch", 1024),
 		spec.Vary("net.width", 16, 32, 64, 128, 256, 512), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
 	var cases []Case
 	for _, c := range []struct {
@@ -75,7 +74,7 @@ func newCase(name, about string, runs []spec.Run, timed int) Case {
 func (c Case) seeds() int {
 	n := 0
 	for _, run := range c.Runs {
-		if run.Net == c.Runs[0].Net {
+		if run.Net.Width == c.Runs[0].Net.Width {
 			n++
 		}
 	}
@@ -107,24 +106,30 @@ const (
 // Settings of a benchmark.
 type Settings struct {
 	Cases   []Case
-	Rounds  int      // timed rounds, in which all programs take turns; medians are reported
+	Rounds  int      // timed rounds, at least 1, in which all programs take turns; medians are reported
 	Peers   []string // of Peers
-	Python  string   // interpreter with the peers' packages
 	Threads int      // of PyTorch; 0: one for each core, as all programs have
+
+	Python      string   // interpreter with the peers' packages
+	Environment []string // in which it runs
+
+	// Progress, if not nil, is told what begins, as step 1 … total, and returns what to call at its end.
+	Progress func(text string, step, total int) (end func())
 }
 
 // Run runs the benchmark.
 //
 // In every round our program and the peers take turns on the same work, so that what else the machine does meets
 // all of them. A peer that does not work here is recorded with its error and left out.
-func Run(ctx context.Context, b *backend.Backend, s Settings, progress lab.Progress) (*Report, error) {
-	report := &Report{Machine: Machine{CPU: cpuName(), Cores: runtime.NumCPU(), Backend: b.Identity.Name + ", " + b.Identity.Version}, Rounds: s.Rounds}
+func Run(ctx context.Context, b *backend.Backend, s Settings) (*Report, error) {
+	machine := Machine{CPU: cpuName(), Cores: runtime.NumCPU(), Backend: b.Identity.Name + ", " + b.Identity.Version}
+	report := &Report{Machine: machine, Rounds: s.Rounds}
 	gauge, err := newGauge(b)
 	if err != nil {
 		return nil, err
 	}
 	defer gauge.finalize()
-	tell := &teller{progress: progress, total: len(s.Cases) * (len(s.Peers) + 1) * (s.Rounds + 1)}
+	tell := &teller{progress: s.Progress, total: len(s.Cases) * (len(s.Peers) + 1) * (s.Rounds + 1)}
 	for _, c := range s.Cases {
 		result, err := runCase(ctx, b, c, s, gauge, tell)
 		if err != nil {
@@ -239,22 +244,16 @@ func (none) close()                                      {}
 
 // teller counts what there is to do.
 type teller struct {
-	progress    lab.Progress
+	progress    func(text string, step, total int) func()
 	step, total int
 }
 
 func (t *teller) doing(text string, do func() error) error {
 	t.step++
-	if t.progress == nil {
-		return do()
+	if t.progress != nil {
+		defer t.progress(text, t.step, t.total)()
 	}
-	event := lab.Event{Text: text, Step: t.step, Total: t.total}
-	t.progress(event)
-	begin := now()
-	err := do()
-	event.Done, event.Seconds = true, now().Sub(begin).Seconds()
-	t.progress(event)
-	return err
+	return do()
 }
 
 // median returns the middle of the values, NaN for none.

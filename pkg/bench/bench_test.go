@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"go/build"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,7 +41,8 @@ func small(t *testing.T, shared bool, timed int) Case {
 // smallParity is as small, of the other family.
 func smallParity(t *testing.T, shared bool, timed int) Case {
 	t.Helper()
-	changes := []spec.Axis{spec.Vary("net.width", 16, 32), spec.Vary("train.seed", 0, 1, 2), spec.Vary("mixture.tasks", 5), spec.Vary("mixture.dim", 8)}
+	changes := []spec.Axis{spec.Vary("net.width", 16, 32), spec.Vary("train.seed", 0, 1, 2), spec.Vary("mixture.tasks", 5),
+		spec.Vary("mixture.bits", 8)}
 	if shared {
 		changes = append(changes, spec.Vary("train.data", 0))
 	}
@@ -61,8 +63,14 @@ func smallParity(t *testing.T, shared bool, timed int) Case {
 func TestReportHasItsKeysWithoutPeers(t *testing.T) {
 	cases := []Case{small(t, true, 5), small(t, false, 5)}
 	cases[1].Name = "small-streams"
-	var steps []lab.Event
-	report, err := Run(context.Background(), backendtest.XLA(t), Settings{Cases: cases, Rounds: 2}, func(e lab.Event) { steps = append(steps, e) })
+	var begun, ended []int
+	progress := func(_ string, step, total int) func() {
+		if begun = append(begun, step); total != 2*3 {
+			t.Errorf("step %d of %d; want 6: compiling and two rounds of each case", step, total)
+		}
+		return func() { ended = append(ended, step) }
+	}
+	report, err := Run(context.Background(), backendtest.XLA(t), Settings{Cases: cases, Rounds: 2, Progress: progress})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +98,8 @@ func TestReportHasItsKeysWithoutPeers(t *testing.T) {
 			t.Errorf("case %+v: want %s, positive rates, no peers and a null ratio", c, cases[i].Name)
 		}
 	}
-	last := steps[len(steps)-1]
-	if len(steps) != 2*2*3 || !last.Done || last.Step != last.Total {
-		t.Errorf("%d events, the last %+v: want a beginning and an end for compiling and two rounds of each case", len(steps), last)
+	if want := []int{1, 2, 3, 4, 5, 6}; !slices.Equal(begun, want) || !slices.Equal(ended, want) {
+		t.Errorf("steps %v begun, %v ended; want %v", begun, ended, want)
 	}
 	if table := report.Markdown(); !strings.Contains(table, "| raretask |") || !strings.Contains(table, "small-streams") {
 		t.Errorf("no row of ours in\n%s", table)
@@ -114,8 +121,9 @@ func TestPeersTrainTheSame(t *testing.T) {
 		t.Skip("starts six Python processes that compile")
 	}
 	for _, c := range []Case{small(t, false, 100), smallParity(t, true, 100)} {
-		settings := Settings{Cases: []Case{c}, Rounds: 4, Threads: 1, Python: python, Peers: []string{"jax", "jax-tiles", "torch"}}
-		report, err := Run(context.Background(), backendtest.XLA(t), settings, nil)
+		settings := Settings{Cases: []Case{c}, Rounds: 4, Threads: 1, Peers: []string{"jax", "jax-tiles", "torch"},
+			Python: python, Environment: l.PeersEnvironment()}
+		report, err := Run(context.Background(), backendtest.XLA(t), settings)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +145,7 @@ func TestPeersTrainTheSame(t *testing.T) {
 
 func TestPeerThatDoesNotStartIsRecorded(t *testing.T) {
 	settings := Settings{Cases: []Case{small(t, true, 3)}, Rounds: 2, Python: filepath.Join(t.TempDir(), "python"), Peers: []string{"jax"}}
-	report, err := Run(context.Background(), backendtest.XLA(t), settings, nil)
+	report, err := Run(context.Background(), backendtest.XLA(t), settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,10 +155,19 @@ func TestPeerThatDoesNotStartIsRecorded(t *testing.T) {
 	}
 }
 
+// The benchmark measures what trains and knows nothing of the room for notebooks.
+func TestDoesntImportTheLab(t *testing.T) {
+	own, err := build.ImportDir(".", 0)
+	if err != nil || slices.Contains(own.Imports, "raretask/pkg/lab") || len(own.Imports) == 0 {
+		t.Errorf("imports %q, %v", own.Imports, err)
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	if _, err := Run(ctx, backendtest.XLA(t), Settings{Cases: []Case{small(t, true, 3)}, Rounds: 2}, nil); err == nil || !strings.Contains(err.Error(), "canceled") {
+	_, err := Run(ctx, backendtest.XLA(t), Settings{Cases: []Case{small(t, true, 3)}, Rounds: 2})
+	if err == nil || !strings.Contains(err.Error(), "canceled") {
 		t.Errorf("error %v, want that of the context", err)
 	}
 }
@@ -163,7 +180,8 @@ func TestCasesAreTheIssues(t *testing.T) {
 	want := map[string]struct {
 		runs, seeds int
 		shared      bool
-	}{"fig2": {32, 4, true}, "fig2-streams": {32, 4, false}, "fig2-quick": {24, 3, false}, "parity": {24, 4, true}, "parity-streams": {24, 4, false}}
+	}{"fig2": {32, 4, true}, "fig2-streams": {32, 4, false}, "fig2-quick": {24, 3, false},
+		"parity": {24, 4, true}, "parity-streams": {24, 4, false}}
 	for _, c := range cases {
 		w, ok := want[c.Name]
 		if !ok {

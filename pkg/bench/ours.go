@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"raretask/pkg/backend"
-	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
 	"raretask/pkg/train"
@@ -31,7 +30,7 @@ type engine struct {
 // newOurs compiles our program and writes the initial values of all runs for the peers.
 func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *Program) (trainer, error) {
 	stacks := spec.Stacks(c.Runs)
-	program, err := train.New(b, stacks[0])
+	program, err := train.New(b, stacks[0], train.Options{Metrics: []string{}})
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +40,14 @@ func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *
 	}
 	initial := make([][][]float32, len(c.Runs))
 	for _, stack := range stacks {
-		err := program.Train(ctx, stack, []int{0, 1}, func(s train.Snapshot) error {
+		err := program.Run(ctx, stack, train.Training{Steps: []int{0, 1}, Observe: func(s train.Snapshot) error {
 			for i, state := range s.Runs {
 				if s.Step == 0 {
 					initial[e.index(stack[i])] = state.Weights
 				}
 			}
 			return nil
-		}, nil)
+		}})
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +59,7 @@ func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *
 // index returns the place of a stack's run among the case's runs.
 func (e *engine) index(run spec.Run) int {
 	for i, r := range e.c.Runs {
-		if r.Net == run.Net && r.Train.Seed == run.Train.Seed {
+		if r.Net.Width == run.Net.Width && r.Train.Seed == run.Train.Seed {
 			return i
 		}
 	}
@@ -73,7 +72,7 @@ func (e *engine) train(ctx context.Context, round int) (outcome, error) {
 	for _, stack := range spec.Stacks(e.c.at(round)) {
 		var begin, end time.Time
 		var cpuBegin, cpuEnd time.Duration
-		err := e.program.Train(ctx, stack, []int{e.c.Timed}, func(s train.Snapshot) error {
+		err := e.program.Run(ctx, stack, train.Training{Steps: []int{e.c.Timed}, Observe: func(s train.Snapshot) error {
 			for i, state := range s.Runs {
 				loss, err := e.evaluator.loss(stack[i], state.Weights, state.Loss)
 				if err != nil {
@@ -82,13 +81,13 @@ func (e *engine) train(ctx context.Context, round int) (outcome, error) {
 				o.loss[e.index(stack[i])] = loss
 			}
 			return nil
-		}, func(step int) {
+		}, Progress: func(step int) {
 			// From the end of the first dispatch on, which is one step: initial values and evaluations are no part of it.
 			end, cpuEnd = now(), processorTime()
 			if step == 1 {
 				begin, cpuBegin = end, cpuEnd
 			}
-		})
+		}})
 		if err != nil {
 			return o, err
 		}
@@ -109,13 +108,8 @@ type evaluator struct {
 }
 
 func newEvaluator(c Case) (*evaluator, error) {
-	m, err := mixture.New(c.Runs[0].Mixture)
-	if err != nil {
-		return nil, err
-	}
-	e := new(evaluator)
-	e.mixture, e.exact = m.Theory()
-	return e, nil
+	m, err := c.Runs[0].Mixture.Theory()
+	return &evaluator{m, err == nil}, nil
 }
 
 // measure names the loss.
@@ -132,7 +126,7 @@ func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (f
 	if !e.exact {
 		return training, nil
 	}
-	dim := run.Mixture.Dim
+	dim := run.Mixture.Signature().Input.Size()
 	space, err := theory.RowSpace(weights[0], run.Net.Width, dim)
 	if err != nil {
 		return 0, err

@@ -13,13 +13,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"raretask/pkg/backend"
-	"raretask/pkg/lab"
-	"raretask/pkg/mixture"
-	"raretask/pkg/net"
 	"raretask/pkg/spec"
 	"raretask/tasks"
 )
@@ -52,7 +50,7 @@ func (a array) size() int {
 
 // work is a case as peers are told of it.
 type work struct {
-	Family    string      `json:"family"`
+	Coded     bool        `json:"coded"` // one readout for all tasks: sparse parity; else linear regression
 	Dim       int         `json:"dim"`
 	Amplitude [][]float32 `json:"amplitude"` // regression: K x d_T square roots of each task's eigenvalues
 	Subsets   [][]int     `json:"subsets"`   // parity: K x k bits
@@ -83,16 +81,13 @@ func newPeer(ctx context.Context, s Settings, c Case, folder string, p *Program)
 	if err != nil {
 		return nil, err
 	}
-	l, err := lab.Open()
-	if err != nil {
-		return nil, err
-	}
 	r := &peer{c: c, nets: w.Nets, final: w.Final, stderr: new(bytes.Buffer)}
 	if r.evaluator, err = newEvaluator(c); err != nil {
 		return nil, err
 	}
-	r.process = exec.CommandContext(ctx, s.Python, filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
-	r.process.Env = append(l.PeersEnvironment(), "PYTHONDONTWRITEBYTECODE=1", "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(folder, "inductor"))
+	r.process = exec.CommandContext(ctx, s.Python, "-I", "-B", filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
+	r.process.Dir = folder
+	r.process.Env = append(slices.Clip(s.Environment), "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(folder, "inductor"))
 	r.process.Stderr = r.stderr
 	r.process.WaitDelay = 5 * time.Second
 	answers, err := r.process.StdoutPipe()
@@ -118,11 +113,18 @@ func newPeer(ctx context.Context, s Settings, c Case, folder string, p *Program)
 	return r, nil
 }
 
+// layouts are the weights of the nets that the peers have programs for, by whether one readout serves all tasks.
+var layouts = map[bool][]string{false: {"encoder", "decoder"}, true: {"weight1", "bias1", "code", "readout", "readout_bias"}}
+
 // trainable says what the peers have no program for.
 func trainable(run spec.Run) error {
-	kind, ok := map[string]string{"regression": "bottleneck", "parity": "mlp"}[run.Mixture.Family]
-	if !ok || run.Net.Kind != kind || run.Net.Layers() > 1 || run.Net.Parameterization == "mup" {
-		return fmt.Errorf("the peers train a bottleneck on regression and an mlp of one hidden layer on parity, not %+v on %s", run.Net, run.Mixture.Family)
+	names := []string{}
+	for _, a := range arraysOf(run) {
+		names = append(names, a.Name)
+	}
+	if !slices.Equal(names, layouts[run.Mixture.Signature().Coded]) || run.Net.Parameterization == "mup" {
+		return fmt.Errorf("the peers train a linear bottleneck on tasks with readouts of their own and an mlp of one hidden layer on coded ones, not %s on %s",
+			run.Net.Kind, run.Mixture.Family)
 	}
 	return nil
 }
@@ -130,37 +132,34 @@ func trainable(run spec.Run) error {
 // newWork describes a case to a peer.
 func newWork(c Case, folder, program string) (work, error) {
 	run := c.Runs[0]
-	m, err := mixture.New(run.Mixture)
+	if err := trainable(run); err != nil {
+		return work{}, err
+	}
+	m, err := run.Mixture.Mixture()
 	if err != nil {
 		return work{}, err
 	}
 	t := run.Train
-	w := work{Family: run.Mixture.Family, Dim: m.Family.Inputs(), Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
+	w := work{Coded: m.Family.Signature().Coded, Dim: m.Family.Signature().Input.Size(), Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
 		Steps: c.Timed, Batch: t.Batch, Rate: t.Rate, Schedule: t.Schedule, Warmup: t.Warmup, Decay: t.Decay, Clip: t.Clip,
 		Initial: filepath.Join(folder, initialFile), Final: filepath.Join(folder, program)}
-	switch family := m.Family.(type) {
-	case *tasks.Regression:
-		w.Amplitude = amplitudes(family)
-	case *tasks.Parity:
-		w.Subsets = family.Subsets
-	}
-	if err := trainable(run); err != nil {
-		return w, err
+	if family, ok := m.Family.(tasks.Spectral); ok {
+		w.Amplitude = amplitudes(family.Spectra())
+	} else {
+		for k := range m.Tasks() {
+			w.Subsets = append(w.Subsets, m.Family.Relevant(k))
+		}
 	}
 	for i := 0; i < len(c.Runs); i += w.Seeds {
-		arrays, err := arraysOf(c.Runs[i], m)
-		if err != nil {
-			return w, err
-		}
-		w.Nets = append(w.Nets, arrays)
+		w.Nets = append(w.Nets, arraysOf(c.Runs[i]))
 	}
 	return w, nil
 }
 
 // amplitudes returns the square roots of each task's eigenvalues.
-func amplitudes(r *tasks.Regression) [][]float32 {
-	rows := make([][]float32, len(r.Spectrum))
-	for k, spectrum := range r.Spectrum {
+func amplitudes(spectra [][]float64) [][]float32 {
+	rows := make([][]float32, len(spectra))
+	for k, spectrum := range spectra {
 		for _, lambda := range spectrum {
 			rows[k] = append(rows[k], float32(math.Sqrt(lambda)))
 		}
@@ -168,16 +167,12 @@ func amplitudes(r *tasks.Regression) [][]float32 {
 	return rows
 }
 
-func arraysOf(run spec.Run, m *mixture.Mixture) ([]array, error) {
-	n, err := net.New(run.Net, m.Family)
-	if err != nil {
-		return nil, err
-	}
+func arraysOf(run spec.Run) []array {
 	var arrays []array
-	for _, weight := range n.Weights() {
+	for _, weight := range run.New().Weights() {
 		arrays = append(arrays, array{weight.Name, weight.Dims})
 	}
-	return arrays, nil
+	return arrays
 }
 
 // ask sends a line and reads the answer.

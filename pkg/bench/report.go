@@ -3,9 +3,9 @@ package bench
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
-	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
 )
 
@@ -26,9 +26,9 @@ type Result struct {
 	Timed     int                `json:"timed_steps"` // of a round
 	Ours      float64            `json:"ours"`
 	Peers     map[string]float64 `json:"peers"`
-	Ratio     *float64           `json:"ratio"`       // ours to the fastest peer's; null without peers. JAX given our algorithm is no rival
+	Ratio     *float64           `json:"ratio"`       // ours to the fastest peer's, without JAX given our algorithm; null without peers
 	PeakShare float64            `json:"peak_share"`  // useful products a second, compile apart, relative to Machine.Peak
-	Products  float64            `json:"gflop"`       // useful floating-point operations of a step of all runs, 1e9: products only, own decoders only
+	Products  float64            `json:"gflop"`       // operations that a step of all runs needs, 1e9: products, own decoders
 	Traffic   float64            `json:"traffic_mb"`  // estimate of what a step of all runs reads and writes, 1e6 bytes
 	Floor     float64            `json:"floor_ms"`    // a step's products at Machine.Peak and then its traffic at Machine.Bandwidth
 	Measure   string             `json:"compared_by"` // the loss by which trainings are compared
@@ -59,7 +59,7 @@ func newResult(c Case, contenders []*contender) *Result {
 		p := t.Program
 		if p.Error == "" {
 			p.Step, p.CPU = median(steps), median(cpu)
-			p.Range = [2]float64{minimum(steps), -minimum(negated(steps))}
+			p.Range = [2]float64{slices.Min(steps), slices.Max(steps)}
 			p.Loss, p.Off, p.Noise = compare(c, contenders[0].outcomes, t.outcomes)
 		}
 		r.Programs = append(r.Programs, p)
@@ -136,22 +136,6 @@ func moments(outcomes []outcome, first, runs int) (mean, variance float64) {
 	return mean, variance
 }
 
-func minimum(values []float64) float64 {
-	least := math.Inf(1)
-	for _, v := range values {
-		least = min(least, v)
-	}
-	return least
-}
-
-func negated(values []float64) []float64 {
-	var n []float64
-	for _, v := range values {
-		n = append(n, -v)
-	}
-	return n
-}
-
 // cost returns what a step of all runs needs: products in 1e9 floating-point operations, traffic in 1e6 bytes.
 //
 //	products  first layer, forward and its gradient: 2 · 2BDN for each run, D without the code of the task; own decoder or
@@ -164,20 +148,13 @@ func negated(values []float64) []float64 {
 // Traffic that stays in the caches counts too, so it is an estimate from above.
 func cost(c Case) (products, traffic float64) {
 	run := c.Runs[0]
-	m, err := mixture.New(run.Mixture)
-	if err != nil {
-		return math.NaN(), math.NaN()
-	}
-	batch, dim, outputs := float64(run.Train.Batch), float64(m.Family.Inputs()), float64(m.Family.Outputs())
+	of := run.Mixture.Signature()
+	batch, dim, outputs := float64(run.Train.Batch), float64(of.Input.Size()), float64(of.Outputs)
 	for _, r := range c.Runs {
-		arrays, err := arraysOf(r, m)
-		if err != nil {
-			return math.NaN(), math.NaN()
-		}
 		width := float64(r.Net.Width)
 		products += batch * width * (4*dim + 6*outputs)
 		traffic += 4 * 8 * batch * width
-		for _, a := range arrays {
+		for _, a := range arraysOf(r) {
 			traffic += 4 * 10 * float64(a.size())
 		}
 	}
@@ -191,9 +168,10 @@ func (r *Report) Markdown() string {
 	fmt.Fprintf(&b, "%s, %d cores; %s.\nMatrix product of this backend %.0f GFLOP/s, adding arrays %.1f GB/s (medians over the run).\n",
 		r.Machine.CPU, r.Machine.Cores, r.Machine.Backend, r.Machine.Peak, r.Machine.Bandwidth)
 	for _, c := range r.Cases {
-		fmt.Fprintf(&b, "\n**%s**: %s. %d runs of %d steps; medians over %d rounds of %d steps.\n\n", c.Name, c.About, c.Runs, c.Steps, r.Rounds, c.Timed)
-		b.WriteString("| program | compile, s | step of all runs, ms (range) | processor, ms | model-steps/s, compile apart | … included | off ours in " +
-			c.Measure + " |\n|---|---|---|---|---|---|---|\n")
+		fmt.Fprintf(&b, "\n**%s**: %s. %d runs of %d steps; medians over %d rounds of %d steps.\n\n",
+			c.Name, c.About, c.Runs, c.Steps, r.Rounds, c.Timed)
+		b.WriteString("| program | compile, s | step of all runs, ms (range) | processor, ms | model-steps/s, compile apart | … included | " +
+			"off ours in " + c.Measure + " |\n|---|---|---|---|---|---|---|\n")
 		for _, p := range c.Programs {
 			if p.Error != "" {
 				fmt.Fprintf(&b, "| %s | does not work here: %s | | | | | |\n", p.Name, strings.ReplaceAll(p.Error, "\n", " "))
@@ -203,11 +181,11 @@ func (r *Report) Markdown() string {
 			if p.Name == ours {
 				rate, off = c.Ours, ""
 			}
-			fmt.Fprintf(&b, "| %s | %.1f | %.3g (%.3g–%.3g) | %.3g | %.0f | %.0f | %s |\n", p.Name, p.Compile, p.Step, p.Range[0], p.Range[1], p.CPU,
-				float64(c.Runs)/p.Step*1e3, rate, off)
+			fmt.Fprintf(&b, "| %s | %.1f | %.3g (%.3g–%.3g) | %.3g | %.0f | %.0f | %s |\n",
+				p.Name, p.Compile, p.Step, p.Range[0], p.Range[1], p.CPU, float64(c.Runs)/p.Step*1e3, rate, off)
 		}
-		fmt.Fprintf(&b, "\nA step needs %.3g GFLOP of products and moves about %.0f MB: %.3g ms at the measured rates; we reach %.0f%% of the product peak.",
-			c.Products, c.Traffic, c.Floor, 100*c.PeakShare)
+		fmt.Fprintf(&b, "\nA step needs %.3g GFLOP of products and moves about %.0f MB: %.3g ms at the measured rates; "+
+			"we reach %.0f%% of the product peak.", c.Products, c.Traffic, c.Floor, 100*c.PeakShare)
 		if c.Ratio != nil {
 			fmt.Fprintf(&b, " Against the fastest peer, compile included: %.1fx.", *c.Ratio)
 		}

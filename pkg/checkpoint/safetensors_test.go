@@ -2,12 +2,23 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
+
+	"raretask/pkg/seal"
+	"raretask/pkg/seal/damage"
 )
 
 func sample() ([]Array, map[string]string) {
@@ -56,39 +67,251 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-func TestEveryTruncationIsAnError(t *testing.T) {
+// sealed returns two sealed files of some pages, alike but for their numbers.
+func sealed(t *testing.T) (file, other []byte) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, into := range []*[]byte{&file, &other} {
+		data := make([]byte, 4*2000+4*3+501)
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		var to bytes.Buffer
+		if err := WriteSealed(&to, []Array{
+			{"weights", "F32", []int{100, 20}, data[:8000]},
+			{"step", "I32", nil, data[8000:8004]},
+			{"moments", "F64", []int{1}, data[8004:8012]},
+			{"rows", "U8", []int{501}, data[8012:]},
+		}, map[string]string{"stack": "abc", "step": "7"}); err != nil {
+			t.Fatal(err)
+		}
+		*into = to.Bytes()
+	}
+	return file, other
+}
+
+func TestSealedRoundTrip(t *testing.T) {
 	arrays, metadata := sample()
 	var file bytes.Buffer
-	if err := Write(&file, arrays, metadata); err != nil {
+	if err := WriteSealed(&file, arrays, metadata); err != nil {
 		t.Fatal(err)
 	}
-	for n := range file.Len() {
-		if _, _, err := decode(file.Bytes()[:n]); err == nil {
-			t.Errorf("%d of %d bytes were read as a whole file", n, file.Len())
+	path := save(t, file.Bytes())
+	got, texts, err := ReadSealed(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrays[2].Dims = []int{}
+	if !reflect.DeepEqual(got, arrays) || !reflect.DeepEqual(texts, metadata) {
+		t.Errorf("read %v %v, want %v %v", got, texts, arrays, metadata)
+	}
+	if plain, _, err := Read(path); err != nil || !reflect.DeepEqual(plain, arrays) {
+		t.Errorf("read as a plain file: %v, %v", plain, err)
+	}
+	if texts, err := ReadMetadata(path); err != nil || texts["stack"] != "abc" {
+		t.Errorf("metadata %v, %v", texts, err)
+	}
+	file.Bytes()[file.Len()-1] ^= 1
+	if _, _, err := ReadSealed(save(t, file.Bytes())); !errors.Is(err, seal.ErrDamaged) {
+		t.Errorf("error %v for a flipped bit, want ErrDamaged", err)
+	}
+	if _, _, err := ReadSealed(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, seal.ErrDamaged) {
+		t.Errorf("error %v for no file, want ErrNotExist alone", err)
+	}
+}
+
+// A reader by the format's description that shares no code with ours finds the arrays and agrees about the digest.
+func TestPythonReadsSealed(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	file, _ := sealed(t)
+	out, err := exec.Command(python, "-I", "-c", `
+import hashlib, json, sys
+data = open(sys.argv[1], "rb").read()
+end = 8 + int.from_bytes(data[:8], "little")
+header = json.loads(data[8:end])
+marker, digits = header.pop("__metadata__")["seal"].split(":")
+assert marker == "sealed-sha256" and hashlib.sha256(data.replace(digits.encode(), b"0" * 64)).hexdigest() == digits
+for name, a in header.items():
+    begin, stop = a["data_offsets"]
+    print(name, a["dtype"], a["shape"], hashlib.sha256(data[end + begin:end + stop]).hexdigest())
+`, save(t, file)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	arrays, _, err := decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for _, a := range arrays {
+		want += fmt.Sprintf("%s %s %s %x\n", a.Name, a.DType, strings.ReplaceAll(fmt.Sprint(a.Dims), " ", ", "), sha256.Sum256(a.Data))
+	}
+	if string(out) != want {
+		t.Errorf("Python read\n%s, want\n%s", out, want)
+	}
+}
+
+// checked decodes a file that may be damaged, and fails the test where what it returns could hurt: arrays that are shorter than they say,
+// numbers at odd addresses, much more memory than the file takes.
+func checked(t *testing.T, name string, file []byte) error {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	arrays, _, err := decode(file)
+	runtime.ReadMemStats(&after)
+	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(16*len(file)+16<<10); got > limit {
+		t.Errorf("%s: allocated %d bytes for a file of %d: want at most %d", name, got, len(file), limit)
+	}
+	if err != nil && !errors.Is(err, seal.ErrDamaged) {
+		t.Errorf("%s: error %v, want an ErrDamaged", name, err)
+	}
+	for _, a := range arrays {
+		if n, ok := size(a.DType, a.Dims); !ok || uint64(len(a.Data)) != n {
+			t.Errorf("%s: %d bytes for %s %v", name, len(a.Data), a.DType, a.Dims)
+		}
+		if len(a.Data) > 0 && uintptr(unsafe.Pointer(&a.Data[0]))%uintptr(itemSize[a.DType]) != 0 {
+			t.Errorf("%s: %s %s starts at an odd address", name, a.Name, a.DType)
 		}
 	}
-	if _, _, err := decode(append(file.Bytes(), 0)); err == nil {
+	return err
+}
+
+// Of 10,000 copies (RARETASK_MUTATIONS=10000) none hurts the reader, and none passes for what was written.
+func TestMutantsAreRefused(t *testing.T) {
+	file, other := sealed(t)
+	if err := checked(t, "as written", file); err != nil {
+		t.Fatal(err)
+	}
+	var small bytes.Buffer // little but header
+	arrays, metadata := sample()
+	if err := WriteSealed(&small, arrays, metadata); err != nil {
+		t.Fatal(err)
+	}
+	n := damage.Count(1000)
+	for _, f := range [][2][]byte{{file, other}, {small.Bytes(), file}} {
+		whole := 0
+		for name, mutant := range damage.Mutants(n, f[0], f[1]) {
+			checked(t, name, mutant)
+			same := bytes.Equal(mutant, f[0]) || bytes.Equal(mutant, f[1])
+			if same {
+				whole++
+			}
+			if err := seal.Check(mutant); (err == nil) != same || err != nil && !errors.Is(err, seal.ErrDamaged) {
+				t.Errorf("%s: error %v of the seal, the same bytes: %t", name, err, same)
+			}
+		}
+		t.Logf("%d of %d copies of %d bytes were the bytes as written", whole, n, len(f[0]))
+	}
+}
+
+func TestEveryTruncationIsAnError(t *testing.T) {
+	file, _ := sealed(t)
+	for n := range len(file) {
+		if _, _, err := decode(file[:n]); !errors.Is(err, seal.ErrDamaged) {
+			t.Errorf("%d of %d bytes: error %v, want an ErrDamaged", n, len(file), err)
+		}
+	}
+	if _, _, err := decode(append(file, 0)); err == nil {
 		t.Error("a byte too many was read as a whole file")
 	}
 }
 
+// headed returns a file of a header as it is, and 4 bytes.
+func headed(header string) []byte {
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header+"abcd"...)
+}
+
 func TestContradictionsAreErrors(t *testing.T) {
+	many := strings.Repeat(`"b":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`, 10_000)
+	a := `"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}`
+	if err := checked(t, "the sound one", headed("{"+a+"}")); err != nil {
+		t.Fatal(err)
+	}
 	for _, header := range []string{
+		``, ` `, `3`, `null`, `[]`, `{`, `{}`, `{` + a, `{` + a + `}}`, `{` + a + `}{}`, `{` + a + `,}`, `{3:4}`, `{"a":null}`, `{"a":[]}`,
+		"{\"\xff\":" + a[len(`"a":`):] + "}",
 		`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`,
 		`{"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}`,
 		`{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"F32","shape":[18446744073709551617],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"F32","data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4,4]}}`,
 		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[-4,0]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[18446744073709551612,18446744073709551616]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[9223372036854775804,9223372036854775808]}}`,
+		`{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}`,
 		`{"a":{"dtype":"U8","shape":[4611686018427387904,4],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"U8","shape":[4294967296,4294967296,4],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"U8","shape":[5,3689348814741910324],"data_offsets":[0,4]}}`, // 1<<64 + 4
+		`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}`,
 		`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[3],"data_offsets":[1,4]}}`,
-		`{"__metadata__":3}`,
+		`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}`,
+		`{` + a + `,` + a + `}`,
+		`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`,
+		`{"__metadata__":3,` + a + `}`,
+		`{"__metadata__":{"x":3},` + a + `}`,
+		`{"__metadata__":{"x":"1","x":"2"},` + a + `}`,
+		`{"__metadata__":{},"__metadata__":{},` + a + `}`,
+		`{` + many + a + `}`,
+		`{"a":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `}`,
+		`{"a":{"x":` + strings.Repeat(`{"x":`, 1_000_000),
+		`{"` + strings.Repeat("long", 100_000) + `":3}`,
+		`{"` + strings.Repeat("long", 100_000) + `":` + a[len(`"a":`):] + `,"` + strings.Repeat("long", 100_000) + `":3}`,
+		`{"a":{"dtype":"` + strings.Repeat("long", 1_000) + `","shape":[4],"data_offsets":[0,4]}}`,
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4],"x":"` + strings.Repeat("long", 1_100) + `"}}`,
+		`{"__metadata__":{"x":"` + strings.Repeat(`\\u0000`, 100_000) + `"}}`,
+		`{"a":{"dtype":"U8","shape":[` + strings.Repeat("1,", 100_000) + `3],"data_offsets":[0,4]}}`,
 	} {
-		data := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header+"abcd"...)
-		if _, _, err := decode(data); err == nil {
-			t.Errorf("%s was read", header)
+		name := header[:min(len(header), 100)]
+		err := checked(t, name, headed(header))
+		if err == nil {
+			t.Errorf("%s was read", name)
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 		}
 	}
-	if _, _, err := decode(binary.LittleEndian.AppendUint64(nil, 1<<60)); err == nil {
-		t.Error("a header longer than the file was read")
+	for _, length := range []uint64{5, 100_000_001, 1 << 60, 1 << 63, 1<<64 - 8, 1<<64 - 1} {
+		data := append(binary.LittleEndian.AppendUint64(nil, length), "{}  "...)
+		if err := checked(t, fmt.Sprint("header of ", length), data); err == nil {
+			t.Errorf("a header of %d bytes was read from a file of %d", length, len(data))
+		}
+	}
+}
+
+// Arrays without bytes stand where they stood among the others.
+func TestOrder(t *testing.T) {
+	var arrays []Array
+	for i := range 40 {
+		arrays = append(arrays, Array{fmt.Sprint(100 - i), "U8", []int{i % 20 / 19}, make([]byte, i%20/19)})
+	}
+	var file bytes.Buffer
+	if err := Write(&file, arrays, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := decode(file.Bytes()); err != nil || !reflect.DeepEqual(got, arrays) {
+		t.Errorf("read %v, %v, want %v", got, err, arrays)
+	}
+}
+
+// A program that maps a file itself, of any size, needs its header alone.
+func TestHeader(t *testing.T) {
+	header := `{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}`
+	file := headed(header)
+	data := int64(8 + len(header))
+	got, err := ReadHeader(bytes.NewReader(file), data+4<<40)
+	want := &Header{Arrays: []Info{{"a", "F32", []int{1 << 40}, 0, 4 << 40}}, Size: data}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("header %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := ReadHeader(bytes.NewReader(file), data+4<<40-1); !errors.Is(err, seal.ErrDamaged) {
+		t.Errorf("error %v for a file of a byte less, want an ErrDamaged", err)
 	}
 }
 
@@ -100,5 +323,8 @@ func TestWriteRefuses(t *testing.T) {
 		if err := Write(new(bytes.Buffer), arrays, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
+	}
+	if err := WriteSealed(new(bytes.Buffer), nil, map[string]string{"seal": ""}); err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("error %v for a second seal, want one with %q", err, "another key")
 	}
 }

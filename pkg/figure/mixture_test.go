@@ -1,182 +1,156 @@
 package figure
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
-	"raretask/pkg/results"
+	"raretask/pkg/chart"
 	"raretask/pkg/spec"
-	"raretask/pkg/theory"
-	"raretask/pkg/train"
+	"raretask/tasks"
 )
 
-// perfect returns the rows of runs that end exactly at the optimum, one for each width and seed.
-func perfect(t *testing.T, base spec.Run, widths []int, seeds int) []results.Row {
-	t.Helper()
-	m, err := theory.PowerLaw(base.Mixture.Tasks, base.Mixture.Block, base.Mixture.Frequency.Exponent, base.Mixture.Alpha[0], base.Mixture.Alpha[1])
+func TestFig2aStairs(t *testing.T) {
+	f, err := Fig2a(perfect(t, small(1), 3, 1, 2, 3, 4, 5, 6))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rows []results.Row
-	for _, w := range widths {
-		_, loss := m.TaskLoss(w)
-		for seed := range seeds {
-			run := base
-			run.Net.Width, run.Train.Seed = w, uint32(seed)
-			exact := &train.Exact{}
-			exact.EncoderLoss, exact.Loss.Mixture = m.OptimalLoss(w), m.OptimalLoss(w)
-			for k := range m.Tasks() {
-				normalized := loss[k] / m.TaskTrace(k)
-				exact.Signal = append(exact.Signal, 1-normalized)
-				exact.Loss.Normalized = append(exact.Loss.Normalized, normalized)
-				for _, v := range []*[]float64{&exact.Population.Normalized, &exact.TaskGradient, &exact.Interference, &exact.Cosine} {
-					*v = append(*v, 0)
-				}
-			}
-			rows = append(rows, results.Rows(run, train.Evaluation{Step: run.Train.Steps, Diverged: -1, Sampled: exact.Loss.Normalized, Exact: exact})...)
+	stairs := layer(t, f.Panels[0], chart.Step, "N*(1), theory")
+	is(t, stairs, []float64{1, 1, 2, 3, 4, 5, 6}, []float64{.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5})
+	heat := layer(t, f.Panels[0], chart.Heat, "")
+	predicted, seeds := field(t, heat, "predicted"), field(t, heat, "seeds")
+	if len(heat.X) != 36 {
+		t.Errorf("%d cells, want 6 widths of 6 tasks", len(heat.X))
+	}
+	for i := range heat.X {
+		want := 1.
+		if heat.X[i] >= heat.Y[i] {
+			want = 0
 		}
-	}
-	return rows
-}
-
-func rankOne() spec.Run {
-	base := spec.Default()
-	base.Mixture.Tasks, base.Mixture.Block, base.Mixture.Dim = 6, 1, 12
-	return base
-}
-
-// layer returns the first layer of a kind and name.
-func layer(t *testing.T, f Figure, kind Kind, name string) Layer {
-	t.Helper()
-	for _, p := range f.Panels {
-		for _, l := range p.Layers {
-			if l.Kind == kind && l.Name == name {
-				return l
-			}
+		if heat.Value[i] != want || predicted[i] != want || seeds[i] != 3 {
+			t.Errorf("task %g at width %g: loss %g of %g seeds, predicted %g: want %g of 3", heat.Y[i], heat.X[i], heat.Value[i], seeds[i],
+				predicted[i], want)
 		}
-	}
-	t.Fatalf("%s has no %s %q", f.Name, kind, name)
-	return Layer{}
-}
-
-// Perfect rank-one runs put the threshold of task k at width k, and the missing widths show as missing.
-func TestFig18Thresholds(t *testing.T) {
-	f, err := Fig18(perfect(t, rankOne(), []int{1, 2, 3, 4, 5}, 2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := layer(t, f, Points, "seed 1")
-	for i, k := range got.X {
-		if n := got.Y[i]; k <= 5 && n != k || k == 6 && !math.IsNaN(n) {
-			t.Errorf("task %g is learned from width %g", k, n)
-		}
-	}
-	if _, err := f.PNG(); err != nil {
-		t.Error(err)
 	}
 }
 
 // On perfect runs every point of Fig 2b lies on the diagonal, and exact ties are ranges that hold the loss observed.
 func TestFig2bDiagonalAndTies(t *testing.T) {
-	base := spec.Default()
-	base.Mixture.Tasks, base.Mixture.Block, base.Mixture.Dim = 4, 2, 8 // (1,2) and (4,1) have one utility
-	f, err := Fig2b(perfect(t, base, []int{1, 2, 4, 8}, 1))
+	base := small(2)
+	base.Mixture.Tasks = 4 // (1,2) and (4,1) have one utility
+	f, err := Fig2b(perfect(t, base, 1, 1, 2, 4, 8))
 	if err != nil {
 		t.Fatal(err)
 	}
 	points := 0
 	for _, l := range f.Panels[0].Layers {
-		if l.Kind != Points {
-			continue
-		}
-		for i, x := range l.X {
-			points++
-			if math.Abs(x-l.Y[i]) > 1e-6 {
-				t.Errorf("%s: predicted %g, observed %g", l.Name, x, l.Y[i])
+		if l.Kind == chart.Points {
+			points += len(l.X)
+			is(t, l, l.X, l.X)
+			if slices.Max(field(t, l, "task")) != 4 && l.Name != "N = 4" {
+				t.Errorf("%s has tasks %v, want all 4", l.Name, field(t, l, "task"))
 			}
 		}
 	}
-	ties := layer(t, f, Line, "tie: predicted range")
-	if tied := len(ties.X) / 3; tied != 2 || points != 4*4-tied {
-		t.Errorf("%d ties and %d points, want tasks 1 and 4 tied at width 4 alone", tied, points)
+	ties := layer(t, f.Panels[0], chart.Line, "tie: predicted range")
+	// Task 1 keeps one or two of (1, 1/4), task 4 none or one of them; observed is the highest loss.
+	is(t, ties, []float64{0, .2, math.NaN(), .2, 1, math.NaN()}, []float64{.2, .2, math.NaN(), 1, 1, math.NaN()})
+	if points != 4*4-2 {
+		t.Errorf("%d points, want all but the two that are tied", points)
 	}
 }
 
-func TestFig2aStairs(t *testing.T) {
-	f, err := Fig2a(perfect(t, rankOne(), []int{1, 2, 3, 4, 5, 6}, 3))
+func TestFig17HasEveryLaw(t *testing.T) {
+	runs := perfect(t, each(widths(small(1), 2), setBeta, .5)[0], 2, 2, 4)
+	runs = append(runs, perfect(t, each(widths(small(1), 2), setBeta, 2)[0], 2, 2, 4)...)
+	f, err := Fig17(runs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stairs := layer(t, f, Step, "N*(1), theory")
-	if want := []float64{1, 1, 2, 3, 4, 5, 6}; !slices.Equal(stairs.X, want) {
-		t.Errorf("stairs at %v, want %v", stairs.X, want)
+	if len(f.Panels) != 4 || f.Panels[0].Title != "β = 0.5" || f.Panels[3].Title != "β = 2" {
+		t.Fatalf("%d panels, from %q to %q", len(f.Panels), f.Panels[0].Title, f.Panels[len(f.Panels)-1].Title)
 	}
-	heat := layer(t, f, Heat, "")
-	for i := range heat.X {
-		if learned := heat.X[i] >= heat.Y[i]; learned != (heat.Value[i] == 0) || !learned != (heat.Value[i] == 1) {
-			t.Errorf("task %g at width %g: loss %g", heat.Y[i], heat.X[i], heat.Value[i])
+	for _, p := range []chart.Panel{f.Panels[0], f.Panels[2]} {
+		heat := layer(t, p, chart.Heat, "")
+		if len(heat.X) != 12 || heat.Value[4] != 1 || heat.Value[5] != 0 { // task 3 at widths 2 and 4
+			t.Errorf("%s: %d cells, task 3 at %v costs %v", p.Title, len(heat.X), heat.X[4:6], heat.Value[4:6])
 		}
 	}
+	onDiagonal := []float64{0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1} // two seeds
+	is(t, layer(t, f.Panels[1], chart.Points, "N = 2"), onDiagonal, onDiagonal)
 }
 
-func TestLosses(t *testing.T) {
-	rows := perfect(t, rankOne(), []int{2, 4}, 3)
-	losses, err := Losses(rows)
-	if err != nil || len(losses) != 2 {
-		t.Fatal(losses, err)
-	}
-	for _, l := range losses {
-		if l.Seeds != 3 || math.Abs(l.Encoder/l.Optimum-1) > 1e-6 {
-			t.Errorf("%+v: want 3 seeds at the optimum", l)
-		}
-	}
-}
-
-// A diverged seed is left out of the mean; where all have diverged the cell is missing, never zero.
-func TestDivergedIsMissing(t *testing.T) {
-	rows := perfect(t, rankOne(), []int{1, 2}, 2)
-	for i := range rows {
-		if rows[i].Width == 2 || rows[i].Seed == 1 {
-			rows[i].Loss = nil
-		}
-	}
-	f, err := Fig2a(rows)
+// Features of perfect runs are held from their rank on, rounded up to a width that was trained.
+func TestComplexityOrdersByUtility(t *testing.T) {
+	base := small(2)
+	base.Mixture.Settings = tasks.RegressionSettings{Dim: 12, Block: 2, Alpha: [2]float64{3, .7}}
+	sizes := []int{1, 2, 3, 4, 6, 8}
+	runs := perfect(t, base, 2, sizes...)
+	f, err := Complexity("fig13", runs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	heat := layer(t, f, Heat, "")
-	seeds := heat.Fields[slices.IndexFunc(heat.Fields, func(f Field) bool { return f.Name == "seeds" })].Values.([]float64)
-	for i, w := range heat.X {
-		if (w == 2) != math.IsNaN(heat.Value[i]) || (w == 2) != (seeds[i] == 0) || w == 1 && seeds[i] != 1 {
-			t.Errorf("width %g: value %g from %g seeds", w, heat.Value[i], seeds[i])
+	if f.Name != "fig13" || !strings.HasSuffix(f.Title, "α = 3 … 0.7") {
+		t.Errorf("%s, %q: want α = 3 … 0.7", f.Name, f.Title)
+	}
+	m, err := base.Mixture.Theory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byFrequency, byUtility := panel(t, f, "by frequency of the task"), panel(t, f, "by utility of the feature")
+	for j := range 2 {
+		l := layer(t, byFrequency, chart.Points, fmt.Sprintf("feature %d", j+1))
+		var y, utility []float64
+		for k, n := range m.NStar(j + 1) {
+			first := math.NaN()
+			if i, _ := slices.BinarySearch(sizes, n.Every); i < len(sizes) {
+				first = float64(sizes[i])
+			}
+			y, utility = append(y, first), append(utility, m.Frequency[k]*m.Spectrum[k][j])
+		}
+		is(t, l, m.Frequency, y)
+		is(t, layer(t, byUtility, chart.Points, l.Name), utility, y)
+	}
+	ranks := layer(t, byUtility, chart.Line, "rank of the utility, theory")
+	if len(ranks.X) != 8 || !slices.Equal(ranks.Y, []float64{1, 2, 3, 4, 5, 6, 7, 8}) || ranks.X[0] != m.Features()[0].Utility {
+		t.Errorf("ranks %v at utilities %v: want 1 … 8, from %g on", ranks.Y, ranks.X, m.Features()[0].Utility)
+	}
+}
+
+// Perfect rank-one runs put the threshold of task k at width k, and the missing widths show as missing.
+func TestFig18Thresholds(t *testing.T) {
+	f, err := Fig18(perfect(t, small(1), 2, 1, 2, 3, 4, 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := []float64{1, 2, 3, 4, 5, 6}
+	p := panel(t, f, "smallest width with s_k > .5")
+	for _, seed := range []string{"seed 0", "seed 1"} {
+		is(t, layer(t, p, chart.Points, seed), k, []float64{1, 2, 3, 4, 5, math.NaN()})
+	}
+	is(t, layer(t, p, chart.Line, "N = k, theory"), k, k)
+	heat := layer(t, panel(t, f, "signal by task and width"), chart.Heat, "")
+	for i, s := range heat.Value {
+		if learned := heat.X[i] >= heat.Y[i]; learned != (s == 1) || !learned != (s == 0) {
+			t.Errorf("task %g at width %g: signal %g", heat.Y[i], heat.X[i], s)
 		}
 	}
 }
 
-func TestFiguresRefuseWhatTheyCantDraw(t *testing.T) {
-	if _, err := Fig2a(nil); err == nil || !strings.Contains(err.Error(), "finished run") {
-		t.Errorf("no rows: %v", err)
+func TestFig21Persistence(t *testing.T) {
+	runs := seeded(widths(small(1), 4, 8), []int{0, 1, 10, 100}, columns{"signal": func(r spec.Run, step, k int) float64 {
+		return float64(r.Net.Width*step) / float64(1000*k)
+	}})
+	f, err := Fig21(runs)
+	if err != nil {
+		t.Fatal(err)
 	}
-	other := rankOne()
-	other.Mixture.Frequency.Exponent = 2
-	rows := append(perfect(t, rankOne(), []int{1}, 1), perfect(t, other, []int{1}, 1)...)
-	if _, err := Fig2a(rows); err == nil || !strings.Contains(err.Error(), "several mixtures") {
-		t.Errorf("two mixtures: %v", err)
-	}
-}
-
-// The half width of a 95% interval of 1, 2, 3 is t(.975, 2)/sqrt(3) = 4.3027/1.7321.
-func TestInterval(t *testing.T) {
-	mean, half, n := interval([]float64{1, math.NaN(), 2, 3})
-	if mean != 2 || n != 3 || math.Abs(half-2.48414) > 1e-4 {
-		t.Errorf("interval = %g ± %g of %d", mean, half, n)
-	}
-	if mean, half, n := interval([]float64{4}); mean != 4 || !math.IsNaN(half) || n != 1 {
-		t.Errorf("one value: %g ± %g of %d", mean, half, n)
-	}
-	if mean, _, n := interval(nil); !math.IsNaN(mean) || n != 0 {
-		t.Errorf("no value: %g of %d", mean, n)
+	x := []float64{1, 10, 100}
+	isMean(t, panel(t, f, "rarest task"), chart.Line, "N = 8", x, []float64{.008 / 6, .08 / 6, .8 / 6})
+	isMean(t, panel(t, f, "most frequent task"), chart.Line, "N = 4", x, []float64{.004, .04, .4})
+	if !strings.HasSuffix(f.Title, "N = 6") { // the last of six directions
+		t.Errorf("title %q, want the rarest task to enter at N = 6", f.Title)
 	}
 }

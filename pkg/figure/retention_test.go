@@ -2,60 +2,203 @@ package figure
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
+	"raretask/pkg/chart"
 	"raretask/pkg/results"
+	"raretask/pkg/spec"
+	"raretask/pkg/theory"
 )
 
-// decaying returns the rows of a sampled task whose learned share jumps to a peak at every injection (every 20 steps, one long) and
-// halves every 10 steps.
-func decaying(width int32, seed int64, peak float64) (rows []results.Row) {
-	for step := int32(0); step <= 200; step++ {
-		share := 0.
-		if step >= 20 {
-			share = peak * math.Exp2(-float64(step%20)/10)
-		}
-		loss := float32(1 - share)
-		rows = append(rows, results.Row{Net: "mlp", Tasks: 3, Task: 3, Injected: 3, Gap: 20, Burst: 1, Width: width, Seed: seed, Step: step, Steps: 200, Sampled: &loss})
+var nan = math.NaN()
+
+// every returns the steps from 0 to 100.
+func every() (steps []int) {
+	for s := range 101 {
+		steps = append(steps, s)
 	}
-	return rows
+	return steps
 }
 
-// Without an exact signal retention is that of the learned share; what is below the noise of samples is not there to be retained, and
-// a loss above that of the mean is nothing learned.
-func TestRetentionBySamples(t *testing.T) {
-	worse := float32(1.3)
-	if got := kept(results.Row{Sampled: &worse}); got != 0 {
-		t.Errorf("a loss of 1.3 leaves %g, want 0", got)
+// cycle is a signal that is at a peak from an injection on, and at half of it just before the next, from the second on.
+func cycle(r spec.Run, step int, peak float64) float64 {
+	gap := r.Train.Injection.Gap
+	switch since := step % gap; {
+	case step < gap:
+		return 0
+	case since == gap-1:
+		return peak / 2
 	}
-	var rows []results.Row
-	for seed := range int64(2) {
-		rows = append(rows, decaying(8, seed, .05)...)
-		rows = append(rows, decaying(64, seed, .8)...)
+	return peak
+}
+
+// cycling returns three seeds of runs of two widths and gaps whose peak is width/20.
+func cycling() results.Runs {
+	of := columns{
+		"signal":            func(r spec.Run, step, _ int) float64 { return cycle(r, step, float64(r.Net.Width)/20) },
+		"signal_normalized": func(r spec.Run, step, _ int) float64 { return cycle(r, step, float64(r.Net.Width)/20) - .2 },
+		"cosine": func(r spec.Run, step, _ int) float64 { // another one in the first half of training
+			return -float64(1+step%r.Train.Injection.Gap) / 100 * map[bool]float64{true: 3, false: 1}[2*step <= r.Train.Steps]
+		},
 	}
-	all, err := Retentions(rows)
+	return seeded(each(widths(small(1), 4, 8), setGap, 10, 20), every(), of)
+}
+
+// decaying returns three seeds of runs that are known by samples: the learned share jumps to .05 (width 8) or .8 (64) at every injection
+// and halves every 10 steps.
+func decaying(gaps ...int) (runs results.Runs) {
+	loss := func(r spec.Run, step, _ int) float64 {
+		gap := r.Train.Injection.Gap
+		if step < gap {
+			return 1.3 // more than that of the mean is nothing learned
+		}
+		return 1 - map[int]float64{8: .05, 64: .8}[r.Net.Width]*math.Exp2(-float64(step%gap)/10)
+	}
+	for _, r := range each(widths(small(1), 8, 64), setGap, gaps...) {
+		for seed := range 3 {
+			r.Train.Seed = uint32(seed)
+			runs = append(runs, made(r, every(), columns{"loss_sampled": loss}))
+		}
+	}
+	return runs
+}
+
+func TestFig4a(t *testing.T) {
+	f, err := Fig4a(cycling())
 	if err != nil {
 		t.Fatal(err)
 	}
-	narrow, wide := RetentionAt(all, 8, 20), RetentionAt(all, 64, 20)
-	if !math.IsNaN(narrow.Retained[0]) || !math.IsNaN(narrow.HalfLife[0]) {
-		t.Errorf("a share of .05 is retained by %g with a half-life of %g, want neither", narrow.Retained[0], narrow.HalfLife[0])
+	if len(f.Panels) != 2 {
+		t.Fatalf("%d panels, want one of each gap", len(f.Panels))
 	}
-	left := math.Exp2(-1.9)
-	if math.Abs(wide.Retained[0]-left) > 1e-5 || math.Abs(wide.HalfLife[0]-10) > 1e-3 || math.Abs(wide.Gain[0]-.8*(1-left)) > 1e-5 || math.Abs(wide.Final[0]-.8) > 1e-5 {
-		t.Errorf("retained %g, half-life %g, gain %g, final %g: want %g, 10, %g, .8", wide.Retained[0], wide.HalfLife[0], wide.Gain[0], wide.Final[0], left, .8*(1-left))
+	line := layer(t, panel(t, f, "G = 20"), chart.Line, "N = 8")
+	at := func(step int) float64 { return line.Y[slices.Index(line.X, float64(step))] }
+	if len(line.X) != 100 || !near([]float64{at(19), at(20), at(39)}, []float64{-.2, .2, 0}) {
+		t.Errorf("%d steps, %g before the first injection, %g after, %g before the next: want 100, -.2, .2, 0",
+			len(line.X), at(19), at(20), at(39))
 	}
-	f, err := SampledRetention(rows)
+	without := seeded(widths(small(1), 4), every(), columns{"signal_normalized": func(spec.Run, int, int) float64 { return 0 }})
+	if _, err := Fig4a(without); err == nil || !strings.Contains(err.Error(), "train.injection") {
+		t.Errorf("without a schedule: %v", err)
+	}
+}
+
+func TestFig4bAndFig20(t *testing.T) {
+	f, err := Fig4b(cycling())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Panels) != 3 { // one gap
-		t.Errorf("%d panels, want 3", len(f.Panels))
+	gaps := []float64{10, 20}
+	isMean(t, panel(t, f, "at the end"), chart.Points, "N = 8", gaps, []float64{.2, .2})
+	share := layer(t, panel(t, f, "left at the next injection"), chart.Points, "N = 4")
+	is(t, share, gaps, []float64{.5, .5}) // of every seed alike
+	if !near(share.Low, share.Y) || !near(share.High, share.Y) {
+		t.Errorf("interval %v … %v of seeds that are alike", share.Low, share.High)
 	}
-	if _, err := f.PNG(); err != nil {
-		t.Error(err)
+	if f, err = Fig20(cycling()); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := SampledRetention(rows[:0]); err == nil {
-		t.Error("no error without rows")
+	for _, p := range []string{"gain", "decay"} {
+		isMean(t, panel(t, f, p), chart.Points, "N = 8", gaps, []float64{.2, .2})
+	}
+}
+
+func TestFig16AroundInjections(t *testing.T) {
+	f, err := Fig16(cycling())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := panel(t, f, "G = 10")
+	if want := []string{"before", "0", "1", "2", "4", "8"}; !slices.Equal(p.X.Categories, want) {
+		t.Errorf("moments %v, want %v", p.X.Categories, want)
+	}
+	isMean(t, p, chart.Line, "N = 4", []float64{0, 1, 2, 3, 4, 5}, []float64{-.1, -.01, -.02, -.03, -.05, -.09})
+	runs := cycling()
+	if f, err = Fig16(results.Runs{runs[0], runs[2]}); err != nil { // the interval of two seeds reaches 6.35 times their distance
+		t.Fatal(err)
+	}
+	if band := layer(t, f.Panels[0], chart.Band, "N = 4"); !near(band.Low[:1], []float64{-.1 - 6.35310*.02}) || slices.Max(band.High) != 0 {
+		t.Errorf("interval from %v to %v: want 6.35 times .02 down from -.1, and up to 0, above which no cosine is", band.Low, band.High)
+	}
+}
+
+// Without an exact signal retention is that of the learned share; what is below the noise of samples is not there to be retained.
+func TestSampledRetention(t *testing.T) {
+	f, err := SampledRetention(decaying(20, 30, 50))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, p := range f.Panels {
+		titles = append(titles, p.Title)
+	}
+	if want := []string{"G = 20", "G = 50", "at the end", "left at the next injection"}; !slices.Equal(titles, want) {
+		t.Errorf("panels %v, want %v", titles, want)
+	}
+	line := layer(t, f.Panels[0], chart.Line, "N = 64")
+	if !near([]float64{line.Y[18], line.Y[19], line.Y[29]}, []float64{0, .8, .4}) { // steps 19, 20 and 30
+		t.Errorf("learned share %g before, %g at and %g after the first injection: want 0, .8, .4", line.Y[18], line.Y[19], line.Y[29])
+	}
+	left, gaps := f.Panels[3], []float64{20, 30, 50}
+	is(t, layer(t, left, chart.Points, "N = 64"), gaps, []float64{math.Exp2(-1.9), math.Exp2(-2.9), math.Exp2(-4.9)})
+	narrow := layer(t, left, chart.Points, "N = 8")
+	is(t, narrow, gaps, []float64{nan, nan, nan})
+	if failed := field(t, narrow, "failed"); !slices.Equal(failed, []float64{3, 3, 3}) {
+		t.Errorf("%v seeds have nothing to retain, want all 3", failed)
+	}
+	is(t, layer(t, f.Panels[2], chart.Points, "N = 64"), gaps, []float64{.8, .8 * math.Exp2(-1), .8})
+	if f, err = SampledRetention(decaying(20)); err != nil || len(f.Panels) != 3 {
+		t.Errorf("%d panels of one gap, want 3 (%v)", len(f.Panels), err)
+	}
+}
+
+func TestRetentionChart(t *testing.T) {
+	f, err := RetentionChart(cycling())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []chart.Choice{{Name: "width N", Options: []string{"4", "8"}}, {Name: "gap G", Options: []string{"10", "20"}, Start: 1}}
+	for i, c := range f.Choices {
+		if c.Name != want[i].Name || c.Start != want[i].Start || !slices.Equal(c.Options, want[i].Options) {
+			t.Errorf("choice %+v, want %+v", c, want[i])
+		}
+	}
+	for _, l := range f.Panels[0].Layers {
+		if l.Kind != chart.Points || l.Name != "seed 1" || !slices.Equal(l.Chosen, []int{1, 1}) {
+			continue
+		}
+		is(t, l, []float64{19, 39, 59, 79}, []float64{0, .2, .2, .2}) // of the injection at 100 nothing is seen
+		for name, v := range map[string][]float64{"gain": {.4, .2, .2, .2}, "decay": {.2, .2, .2, .2}, "retained": {.5, .5, .5, .5},
+			"width": {8, 8, 8, 8}, "gap": {20, 20, 20, 20}} {
+			if got := field(t, l, name); !near(got, v) {
+				t.Errorf("%s %v, want %v", name, got, v)
+			}
+		}
+		return
+	}
+	t.Error("no points of seed 1 at width 8 and gap 20")
+}
+
+// The exact recursion starts where the closed form does and follows it; of two gated neurons one keeps the rare task, one alone loses it.
+func TestFig11(t *testing.T) {
+	f, err := Fig11()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := layer(t, f.Panels[0], chart.Points, "(1 - 2η)^G θ_0")
+	for i, eta := range []float64{.001, .002, .004} {
+		exact := layer(t, f.Panels[0], chart.Line, []string{"η = 0.001", "η = 0.002", "η = 0.004"}[i])
+		for j := range 11 {
+			at := 11*i + j
+			if g := closed.X[at]; g != float64(30*j) || closed.Y[at] != theory.Decay(.05, eta, 30*j) || math.Abs(exact.Y[6*j]/closed.Y[at]-1) > .01 {
+				t.Errorf("η = %g, G = %g: closed form %g, recursion %g", eta, g, closed.Y[at], exact.Y[6*j])
+			}
+		}
+	}
+	one, two := layer(t, f.Panels[1], chart.Line, "one neuron"), layer(t, f.Panels[1], chart.Line, "two gated neurons")
+	if last := len(one.Y) - 1; one.X[last] != 400 || one.Y[last] > .1 || two.Y[last] < .9 {
+		t.Errorf("at step %g one neuron has %g of the rare task, two %g: want at most .1 and at least .9", one.X[last], one.Y[last], two.Y[last])
 	}
 }

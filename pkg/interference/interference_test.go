@@ -351,7 +351,7 @@ func bottleneck(tb testing.TB, k, block, dim, width, rows int) Model {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &net.Bottleneck{Tasks: k, Inputs: dim, Width: width, Outputs: block}
+	n := &net.Bottleneck{Shape: net.Shape{Width: width}, Tasks: k, Inputs: dim, Outputs: block}
 	var values [][]float32
 	for i, w := range n.Weights() {
 		values = append(values, w.Initial(rand.New(rand.NewPCG(9, uint64(i)))))

@@ -2,7 +2,6 @@ package interference
 
 import (
 	"fmt"
-	"math/rand/v2"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -17,17 +16,14 @@ import (
 // Probes is the purpose of the stream that gradients are sampled from; training and evaluation have their own.
 const Probes uint32 = 2
 
-// NewNet is OfNet with a network's initial values of a seed, of width settings.Width.
-func NewNet(family tasks.Family, settings spec.Net, seed uint64, rows int) (Model, error) {
-	n, err := net.New(settings, family)
+// NewNet is OfNet with the initial values of a run.
+func NewNet(run spec.Run, rows int) (Model, error) {
+	m, err := run.Mixture.Mixture()
 	if err != nil {
 		return Model{}, err
 	}
-	var values [][]float32
-	for i, w := range n.Weights() {
-		values = append(values, w.Initial(rand.New(rand.NewPCG(seed, uint64(i)))))
-	}
-	return OfNet(family, n, values, rows)
+	n := run.New()
+	return OfNet(m.Family, n, net.Initial(n, run.Net.Width, run.Train.Seed), rows)
 }
 
 // OfNet returns one run of a network of package net as a Model whose variables have the names of its weights ("/encoder",
@@ -53,7 +49,7 @@ func OfNet(family tasks.Family, n net.Net, values [][]float32, rows int) (Model,
 			return Model{}, fmt.Errorf("interference: %w", err)
 		}
 	}
-	k := family.Tasks()
+	k := family.Signature().Tasks
 	return Model{Store: store, Tasks: k, Loss: func(scope *model.Scope, inputs []*graph.Node, task int) (loss, samples *graph.Node) {
 		g := inputs[0].Graph()
 		end := make([]float32, k)
@@ -66,7 +62,11 @@ func OfNet(family tasks.Family, n net.Net, values [][]float32, rows int) (Model,
 		for _, w := range weights {
 			nodes = append(nodes, scope.GetVariable(w.Name).NodeValue(g))
 		}
-		sum := graph.ReduceAllSum(n.Forward(family, nodes, batch)["loss"])
-		return graph.DivScalar(sum, float64(rows)), graph.Const(g, float32(rows))
+		sum, count := n.Forward(family, nodes, batch, nil)
+		samples = graph.Const(g, float32(rows))
+		if count != nil {
+			samples = graph.ReduceAllSum(count)
+		}
+		return graph.Div(graph.ReduceAllSum(sum), samples), samples
 	}}, nil
 }

@@ -11,9 +11,9 @@ import (
 //
 //	Gain     = Peak - Before
 //	Decay    = Peak - Next
-//	Retained = Next / Peak; NaN where the peak is below Present: there was nothing to retain
+//	Retained = Next / Peak; NaN where the peak is below present: there was nothing to retain
 //	HalfLife = ln 2 / rate, the rate of exp(-rate·t) fitted by least squares to the logarithm of the signal from its peak
-//	           on; +Inf where the signal doesn't fall, NaN where the peak is below Present
+//	           on; +Inf where the signal doesn't fall, NaN where the peak is below present
 //
 // The optimizer's momentum carries an injection on for some steps, so the peak comes after it.
 type Cycle struct {
@@ -24,14 +24,11 @@ type Cycle struct {
 	Retained, HalfLife    float64
 }
 
-// Present is the signal s_k below which a task counts as absent. Ratios need a signal that can't be negative, so cycles
-// are of s_k and not of its normalised form, which puts a random encoder at zero and an absent task below.
-const Present = .01
-
-// Cycles returns the cycles that the evaluations of one run saw closely: those with a signal just before the injection, right
-// after it, and just before the next. steps ascend; signal holds the task's signal s_k at each. Injections
-// end after from + gap, from + 2 gap, … steps and last length steps.
-func Cycles(steps []int, signal []float64, from, gap, length int) ([]Cycle, error) {
+// Cycles returns the cycles that the evaluations of one run saw closely: those with a signal just before the injection, right after it,
+// and just before the next. steps ascend; signal holds the task's signal s_k at each, which counts as absent below present. Injections
+// end after from + gap, from + 2 gap, … steps and last length steps. Ratios need a signal that can't be negative, so cycles are of s_k
+// and not of its normalised form, which puts a random encoder at zero and an absent task below.
+func Cycles(steps []int, signal []float64, from, gap, length int, present float64) ([]Cycle, error) {
 	if len(steps) != len(signal) || gap < 1 || length < 1 || length > gap {
 		return nil, fmt.Errorf("interference: cycles of %d steps and %d signals, gap %d, length %d: want as many of both, and 1 <= length <= gap",
 			len(steps), len(signal), gap, length)
@@ -54,14 +51,14 @@ func Cycles(steps []int, signal []float64, from, gap, length int) ([]Cycle, erro
 		if !seenBefore || !seenNext || next < i {
 			continue
 		}
-		c.fill(steps[i:next+1], signal[i:next+1], signal[before])
+		c.fill(steps[i:next+1], signal[i:next+1], signal[before], present)
 		cycles = append(cycles, c)
 	}
 	return cycles, nil
 }
 
 // fill computes a cycle from what was seen between its end and the next beginning.
-func (c *Cycle) fill(steps []int, signal []float64, before float64) {
+func (c *Cycle) fill(steps []int, signal []float64, before, present float64) {
 	c.Before, c.Peak, c.PeakStep, c.Next = before, signal[0], steps[0], signal[len(signal)-1]
 	for i, s := range signal {
 		if s > c.Peak {
@@ -70,7 +67,7 @@ func (c *Cycle) fill(steps []int, signal []float64, before float64) {
 	}
 	c.Gain, c.Decay = c.Peak-c.Before, c.Peak-c.Next
 	c.Retained, c.HalfLife = math.NaN(), math.NaN()
-	if !(c.Peak >= Present) {
+	if !(c.Peak >= present) {
 		return
 	}
 	c.Retained = c.Next / c.Peak

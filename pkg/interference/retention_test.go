@@ -19,7 +19,7 @@ func TestCyclesOfAKnownDecay(t *testing.T) {
 		}
 		signal = append(signal, value)
 	}
-	cycles, err := Cycles(steps, signal, 0, gap, 1)
+	cycles, err := Cycles(steps, signal, 0, gap, 1, .01)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +43,11 @@ func TestCyclesOfAKnownDecay(t *testing.T) {
 // Where there was nothing to retain nothing is said, and a signal that stays has no half-life.
 func TestCyclesWithoutDecay(t *testing.T) {
 	steps := []int{3, 4, 5, 7, 8, 11}
-	absent, err := Cycles(steps, []float64{0, .001, 0, 0, .001, 0}, 0, 4, 1)
+	absent, err := Cycles(steps, []float64{0, .001, 0, 0, .001, 0}, 0, 4, 1, .01)
 	if err != nil || len(absent) != 2 || !math.IsNaN(absent[0].Retained) || !math.IsNaN(absent[0].HalfLife) {
 		t.Errorf("absent: %+v, %v", absent, err)
 	}
-	stays, err := Cycles(steps, []float64{.8, .8, .8, .8, .8, .8}, 0, 4, 1)
+	stays, err := Cycles(steps, []float64{.8, .8, .8, .8, .8, .8}, 0, 4, 1, .01)
 	if err != nil || len(stays) != 2 || !math.IsInf(stays[0].HalfLife, 1) || stays[0].Retained != 1 || stays[0].Gain != 0 {
 		t.Errorf("stays: %+v, %v", stays, err)
 	}
@@ -55,7 +55,7 @@ func TestCyclesWithoutDecay(t *testing.T) {
 		steps       []int
 		gap, length int
 	}{{[]int{1}, 4, 1}, {steps, 0, 1}, {steps, 4, 5}, {[]int{3, 3, 5, 7, 8, 11}, 4, 1}} {
-		if _, err := Cycles(bad.steps, make([]float64, 6), 0, bad.gap, bad.length); err == nil {
+		if _, err := Cycles(bad.steps, make([]float64, 6), 0, bad.gap, bad.length, .01); err == nil {
 			t.Errorf("%+v: no error", bad)
 		}
 	}

@@ -161,7 +161,8 @@ func openBrowser(t *testing.T) browser {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	b := browser{t, fmt.Sprintf("http://127.0.0.1:%d", port)}
 	options := map[string]any{"args": []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,1000", "--user-data-dir=" + t.TempDir()}}
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,1000",
+		"--user-data-dir=" + t.TempDir()}}
 	capabilities := map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{"goog:chromeOptions": options}}}
 	var session struct{ SessionID string }
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(100 * time.Millisecond) {
@@ -227,7 +228,8 @@ func notebooks(t *testing.T) (open func(b browser, name string)) {
 	t.Cleanup(func() { cancel(); <-served })
 	return func(b browser, name string) {
 		b.t.Helper()
-		if err := b.call(http.MethodPost, "/url", map[string]any{"url": strings.Replace(url, "/lab?", "/lab/tree/"+name+"?reset&", 1)}, nil); err != nil {
+		at := strings.Replace(url, "/lab?", "/lab/tree/"+name+"?reset&", 1)
+		if err := b.call(http.MethodPost, "/url", map[string]any{"url": at}, nil); err != nil {
 			b.t.Fatal(err)
 		}
 		// The notebook's own indicator says idle before there is a kernel, and running a cell then asks for one. GoNB tells nothing of
@@ -256,8 +258,12 @@ func TestInBrowser(t *testing.T) {
 		open(b, "00_quickstart.ipynb")
 		b.script("document.querySelectorAll('.jp-InputPrompt').forEach(p => p.textContent = '')")
 		b.menu("Run All Cells")
-		b.until("executed cells", "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].filter(p => /\\d/.test(p.textContent)).length >= 5 && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') != null")
-		if failed := b.script("return document.querySelectorAll('.jp-RenderedText[data-mime-type=\"application/vnd.jupyter.stderr\"], .jp-mod-error').length"); failed != "0" {
+		b.until("executed cells", "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"+
+			".filter(p => /\\d/.test(p.textContent)).length >= 5 && "+
+			"document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') != null")
+		failed := b.script("return document.querySelectorAll('" +
+			".jp-RenderedText[data-mime-type=\"application/vnd.jupyter.stderr\"], .jp-mod-error').length")
+		if failed != "0" {
 			b.picture("failed")
 			t.Errorf("%s outputs are errors", failed)
 		}
@@ -274,12 +280,14 @@ func TestInBrowser(t *testing.T) {
 		b.t = t
 		open(b, "04_retention.ipynb")
 		for _, source := range []string{"%noautoget", "figure.RetentionChart("} {
-			cell := fmt.Sprintf("[...document.querySelectorAll('.jp-CodeCell')].find(c => c.querySelector('.jp-InputArea-editor')?.textContent.includes(%q))", source)
+			cell := fmt.Sprintf("[...document.querySelectorAll('.jp-CodeCell')]"+
+				".find(c => c.querySelector('.jp-InputArea-editor')?.textContent.includes(%q))", source)
 			b.until("cell with "+source, `(() => { // JupyterLab holds only the cells that are in view
 				if (`+cell+`) return true;
 				document.querySelector(".jp-WindowedPanel-outer").scrollBy(0, 300);
 			})()`)
-			b.until("selected cell with "+source, cell+"?.classList.contains('jp-mod-active')", func() { b.point(cell+"?.querySelector('.jp-InputArea-editor')", 0, 0, true) })
+			b.until("selected cell with "+source, cell+"?.classList.contains('jp-mod-active')",
+				func() { b.point(cell+"?.querySelector('.jp-InputArea-editor')", 0, 0, true) })
 			b.script(cell + ".querySelector('.jp-InputPrompt').textContent = ''")
 			b.menu("Run Selected Cell")
 			b.until("executed cell with "+source, "/\\d/.test("+cell+"?.querySelector('.jp-InputPrompt').textContent)")
@@ -289,18 +297,21 @@ func TestInBrowser(t *testing.T) {
 		const shown = `(() => {
 			document.querySelectorAll("#vg-tooltip-element").forEach(e => e.classList.remove("visible")); // of an earlier look
 			const canvas = document.querySelector(".vega-bindings select").closest(".vega-embed").querySelector("canvas");
-			const r = canvas.getBoundingClientRect(), scale = canvas.width / r.width, pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+			const r = canvas.getBoundingClientRect(), scale = canvas.width / r.width;
+			const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 			for (let y = 0; y < r.height; y += 2) for (let x = 0; x < r.width; x += 2) {
 				const at = 4 * (Math.floor(y*scale)*canvas.width + Math.floor(x*scale)), color = pixels.slice(at, at + 3);
 				if (Math.max(...color) - Math.min(...color) < 60) continue;
-				for (const type of ["pointermove", "mousemove"]) canvas.dispatchEvent(new PointerEvent(type, {clientX: r.x + x, clientY: r.y + y, bubbles: true}));
+				for (const type of ["pointermove", "mousemove"]) canvas.dispatchEvent(
+					new PointerEvent(type, {clientX: r.x + x, clientY: r.y + y, bubbles: true}));
 				const told = /width\D+(\d+)\s+gap\D+(\d+)/.exec(` + tooltip + `);
 				if (told) return told[1] + " " + told[2];
 			}
 			return "";
 		})()`
 		chosen := func() string {
-			return b.script("return [...document.querySelectorAll('.vega-bindings select')].map(s => s.selectedOptions[0].textContent.trim()).join(' ')")
+			return b.script("return [...document.querySelectorAll('.vega-bindings select')]" +
+				".map(s => s.selectedOptions[0].textContent.trim()).join(' ')")
 		}
 		start := chosen()
 		if got := b.until("mark in the chart", shown); got != start {

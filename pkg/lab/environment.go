@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,7 @@ func findPython() (path, version string, err error) {
 		if err != nil {
 			continue
 		}
-		output, err := exec.Command(path, "-c", ask).Output()
+		output, err := exec.Command(path, "-I", "-c", ask).Output() // -I: no module of the working folder's
 		version := strings.TrimSpace(string(output))
 		if err == nil {
 			return path, version, nil
@@ -103,7 +104,7 @@ func (l *Lab) installEnvironment(ctx context.Context, e environment) error {
 		return err
 	}
 	replaced, _ := os.Readlink(e.link) // kept, because somebody may be working in it
-	old, _ := filepath.Glob(e.link + "-*")
+	old, _ := fs.Glob(os.DirFS(l.state), filepath.Base(e.link)+"-*")
 	dir, err := os.MkdirTemp(l.state, filepath.Base(e.link)+"-"+pin+"-")
 	if err != nil {
 		return err
@@ -115,25 +116,33 @@ func (l *Lab) installEnvironment(ctx context.Context, e environment) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := os.Symlink(filepath.Base(dir), e.link+".new"); err != nil && !os.IsExist(err) {
+	if err := turn(e.link, filepath.Base(dir)); err != nil {
 		return err
 	}
-	if err := os.Rename(e.link+".new", e.link); err != nil {
-		return err
-	}
-	for _, dir := range old {
-		if filepath.Base(dir) != replaced {
-			os.RemoveAll(dir)
+	for _, name := range old {
+		if name != replaced {
+			os.RemoveAll(filepath.Join(l.state, name))
 		}
 	}
 	return l.writeStamp(e.name, pin)
 }
 
+// turn makes a link point to target, whatever it pointed to and whatever an earlier turn that was killed has left.
+func turn(link, target string) error {
+	if err := os.Remove(link + ".new"); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if err := os.Symlink(target, link+".new"); err != nil {
+		return err
+	}
+	return os.Rename(link+".new", link)
+}
+
 func (l *Lab) fillEnvironment(ctx context.Context, e environment, base, dir string) error {
-	if err := l.run(ctx, base, "-m", "venv", dir); err != nil {
+	if err := l.run(ctx, base, "-I", "-m", "venv", dir); err != nil {
 		return fmt.Errorf("%w\n%s", err, pythonRemedy)
 	}
-	err := l.run(ctx, filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--quiet", "--require-hashes",
+	err := l.run(ctx, filepath.Join(dir, "bin", "python"), "-I", "-m", "pip", "install", "--quiet", "--require-hashes",
 		"--only-binary=:all:", "-r", e.requirements)
 	if err != nil {
 		return fmt.Errorf("%w\ncheck the network, or name a mirror by PIP_INDEX_URL, and run it again", err)

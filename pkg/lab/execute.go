@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"codeberg.org/go-fonts/dejavu/dejavusans"
+	"codeberg.org/go-fonts/dejavu/dejavusansbold"
 )
 
 //go:embed execute.py
@@ -45,6 +47,7 @@ type plan struct {
 	Notebooks    []planned   `json:"notebooks"`
 	InPlace      bool        `json:"in_place"`
 	Replacements [][2]string `json:"replacements"` // paths of this machine and what stands for them
+	Fonts        string      `json:"fonts"`        // folder of what pictures are written in
 }
 
 type planned struct {
@@ -62,8 +65,9 @@ type outcome struct {
 	Error    string  `json:"error"`
 }
 
-// Execute runs the job's cells in fresh kernels, notebook after notebook, and stops at the first failing cell with its error. It
-// returns what was drawn until then. Cancelling ctx shuts the kernel down. The lab must have been set up.
+// Execute runs the job's cells in fresh kernels, notebook after notebook, draws the charts that they show (Vega-Lite) as pictures, and
+// stops at the first failing cell with its error. It returns what was drawn until then. Cancelling ctx shuts the kernel down. The lab
+// must have been set up.
 func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure, error) {
 	notebooks, err := readNotebooks(job.Notebooks)
 	if err != nil {
@@ -82,8 +86,11 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	}
 	defer os.RemoveAll(staging)
 
-	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress, begin: time.Now(), drawn: []Figure{}}
+	run := &execution{notebooks: notebooks, staging: staging, figures: figuresDir, progress: progress, drawn: []Figure{}}
 	plan := l.plan(job, run)
+	if plan.Fonts, err = l.fonts(); err != nil {
+		return nil, err
+	}
 	cmd, err := l.command(ctx, "-c", executePy)
 	if err != nil {
 		return nil, err
@@ -95,6 +102,21 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 		err = ctx.Err()
 	}
 	return run.figuresDrawn(), err
+}
+
+// fonts writes the fonts of charts to a folder: a machine may have none, or none with all letters of mathematics.
+func (l *Lab) fonts() (string, error) {
+	dir := filepath.Join(l.jupyterHome(), "fonts")
+	err := os.MkdirAll(dir, 0o755)
+	for name, content := range map[string][]byte{"DejaVuSans.ttf": dejavusans.TTF, "DejaVuSans-Bold.ttf": dejavusansbold.TTF} {
+		if err == nil {
+			err = replace(filepath.Join(dir, name), content)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("lab: cannot write fonts: %w", err)
+	}
+	return dir, nil
 }
 
 func flag(on bool) string {
@@ -130,7 +152,6 @@ type execution struct {
 	notebooks        []notebook
 	staging, figures string
 	progress         Progress
-	begin            time.Time
 	done, total      int
 	seconds          map[string]float64 // by tag
 	drawn            []Figure
@@ -155,6 +176,10 @@ func (e *execution) follow(cmd *exec.Cmd, p plan) error {
 	}
 	_, err = io.WriteString(stdin, string(job)+"\n")
 	failure := e.read(stdout)
+	if failure != nil {
+		stdin.Close() // tells a script that we no longer follow to go
+	}
+	io.Copy(io.Discard, stdout) // on a full pipe it would wait for us, and we for it
 	return errors.Join(failure, err, e.verdict(cmd.Wait(), failure))
 }
 
@@ -184,7 +209,6 @@ func (e *execution) read(events io.Reader) (failure error) {
 		switch o.State {
 		case "done":
 			e.done++
-			event.Left = time.Since(e.begin) / time.Duration(e.done) * time.Duration(e.total-e.done)
 			for _, tag := range c.tags {
 				e.seconds[tag] += o.Seconds
 			}

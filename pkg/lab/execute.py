@@ -1,8 +1,10 @@
-"""Executes notebooks with the gonb kernel and prints one JSON event per line, for pkg/lab to read.
+"""Executes notebooks with the gonb kernel, draws their charts as pictures, and prints one JSON event per line, for pkg/lab to read.
 
 The job is the first line of standard input. When standard input ends, whoever asked is gone, and so must the kernel be.
 """
 import asyncio
+import base64
+import io
 import json
 import os
 import re
@@ -12,10 +14,14 @@ import threading
 import time
 
 import nbformat
+import vl_convert
+from PIL import Image
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-events, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints stays out of the events
+# Whatever a library or a kernel prints stays out of the events, whose pipe ends with this process alone.
+events = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 
 def tell(**event):
@@ -43,6 +49,43 @@ def why(cell, failure):
     if not text.endswith(failure.evalue.strip()):
         text += "\n" + failure.evalue
     return plain(text).strip()[-4000:]
+
+
+def raster(svg, scale):
+    """The picture as a PNG of 256 colours, which has a fifth of the bytes."""
+    picture, png = Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=scale))), io.BytesIO()
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+def bare(chart):
+    """The chart without invisible marks, which are there for the mouse."""
+    if isinstance(chart, list):
+        return [bare(part) for part in chart]
+    if not isinstance(chart, dict):
+        return chart
+    def visible(layer):
+        return not isinstance(layer.get("mark"), dict) or layer["mark"].get("opacity") != 0
+
+    return {key: bare(list(filter(visible, value)) if key == "layer" else value) for key, value in chart.items()}
+
+
+def draw(outputs, folder):
+    """Adds a picture to every output that holds a Vega-Lite chart, and writes it as NAME.svg and NAME.png."""
+    for output in outputs:
+        chart = output.get("data", {}).get("application/vnd.vegalite.v5+json")
+        if chart is None:
+            continue
+        svg = vl_convert.vegalite_to_svg(bare(chart), vl_version="5.20")
+        for scale in (2, 1.5, 1):  # a chart of many panels need not be sharp on every screen
+            png = raster(svg, scale)
+            if len(png) < 80_000:
+                break
+        output["data"]["image/png"] = base64.b64encode(png).decode()
+        for suffix, content in ((".svg", svg.encode()), (".png", png)):
+            if chart.get("name"):
+                with open(os.path.join(folder, os.path.basename(chart["name"]) + suffix), "wb") as file:
+                    file.write(content)
 
 
 def scrub(value, replacements):
@@ -96,7 +139,12 @@ async def execute(job, item):
                 return tell(state="failed", notebook=path, cell=index, error=why(cell, failure))
             except DeadKernelError:  # which is what nbclient makes of a cancelled task, too
                 return tell(state="failed", notebook=path, cell=index, error="the kernel died; is there enough memory?")
-            tell(state="done", notebook=path, cell=index, seconds=time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            try:
+                await asyncio.to_thread(draw, cell.outputs, os.environ["RARETASK_FIGURES"])
+            except (ValueError, RuntimeError) as failure:
+                return tell(state="failed", notebook=path, cell=index, error=f"its chart can't be drawn: {failure}")
+            tell(state="done", notebook=path, cell=index, seconds=seconds)
     write(notebook, item["out"], job["replacements"])
     tell(state="written", notebook=path)
     return True
@@ -104,6 +152,7 @@ async def execute(job, item):
 
 async def main():
     job = json.loads(sys.stdin.readline())
+    vl_convert.register_font_directory(job["fonts"])
     threading.Thread(target=stop_when_abandoned, daemon=True).start()
     for item in job["notebooks"]:
         if not await execute(job, item):

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,10 +44,7 @@ func WriteIndex(job Job, drawn []Figure) (string, error) {
 	for _, figure := range figures {
 		page.Cards = append(page.Cards, newCard(figure))
 	}
-	executed, _ := filepath.Glob(filepath.Join(job.Out, "*.ipynb"))
-	for _, path := range executed {
-		page.Notebooks = append(page.Notebooks, filepath.Base(path))
-	}
+	page.Notebooks, _ = fs.Glob(os.DirFS(job.Out), "*.ipynb")
 	var html bytes.Buffer
 	if err := indexPage.Execute(&html, page); err != nil {
 		return "", fmt.Errorf("lab: index page: %w", err)

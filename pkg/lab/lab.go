@@ -1,10 +1,12 @@
 // Package lab is the room that notebooks run in: a pinned Python environment with JupyterLab, the Go kernel (GoNB) and its
-// tools, all inside the checkout's .raretask folder. It sets that room up, explains it, opens it in a browser and executes notebooks headless.
+// tools, all inside the checkout's .raretask folder. It sets that room up, explains it, opens it in a browser, executes
+// notebooks headless and draws their charts as pictures.
 package lab
 
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,9 +40,13 @@ func (l *Lab) Root() string { return l.root }
 
 // Notebooks lists the checkout's notebooks in the order of their names.
 func (l *Lab) Notebooks() ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(l.root, "notebooks", "*.ipynb"))
+	dir := filepath.Join(l.root, "notebooks")
+	paths, err := fs.Glob(os.DirFS(dir), "*.ipynb") // of names alone: a folder's may hold a [
 	if err == nil && len(paths) == 0 {
-		err = fmt.Errorf("lab: no notebooks in %s; is the clone complete?", filepath.Join(l.root, "notebooks"))
+		err = fmt.Errorf("lab: no notebooks in %s; is the clone complete?", dir)
+	}
+	for i := range paths {
+		paths[i] = filepath.Join(dir, paths[i])
 	}
 	return paths, err
 }
@@ -52,7 +58,6 @@ type Event struct {
 	Step    int // which of Total steps this is, from 1
 	Total   int // 0 when unknown
 	Seconds float64
-	Left    time.Duration // a guess at how long the remaining steps take; 0 when there is none
 }
 
 // Progress is told what happens. It may be nil.
@@ -64,8 +69,8 @@ func (p Progress) tell(e Event) {
 	}
 }
 
-// jupyterHome is the folder of Jupyter's settings, history and connections: among the lab's state or, where that is not ours to change, as in
-// an image, in the user's cache.
+// jupyterHome is the folder of Jupyter's settings, history and connections: among the lab's state or, where that is not ours to
+// change, as in an image, in the user's cache.
 func (l *Lab) jupyterHome() string {
 	dir := filepath.Join(l.state, "jupyter")
 	err := os.MkdirAll(dir, 0o755)
@@ -79,12 +84,14 @@ func (l *Lab) jupyterHome() string {
 }
 
 // environment is what every Python process of the lab runs in: nothing of the user's Python or Jupyter set-up gets in, and
-// nothing is written to the user's home.
+// nothing is written to the user's home. Our own processes also run with -I, which Python 3.10 needs so as not to import modules
+// from the working folder; PYTHONSAFEPATH is for those that they start.
 func (l *Lab) environment() []string {
 	jupyter := l.jupyterHome()
 	ours := []string{
 		"RARETASK_ROOT=" + l.root,
 		"PYTHONNOUSERSITE=1",
+		"PYTHONSAFEPATH=1",
 		"PIP_USER=0",
 		"PIP_DISABLE_PIP_VERSION_CHECK=1",
 		"JUPYTER_CONFIG_DIR=" + filepath.Join(jupyter, "config"),
@@ -110,14 +117,15 @@ func (l *Lab) environment() []string {
 // python is the interpreter of the lab's environment.
 func (l *Lab) python() string { return l.jupyter().python() }
 
-// command runs the lab's Python in a process group of its own, so that Ctrl-C reaches us alone: on cancellation it is asked to stop,
-// and has its time to shut kernels down.
+// command runs the lab's Python in a folder of ours and in a process group of its own, so that Ctrl-C reaches us alone: on
+// cancellation it is asked to stop, and has its time to shut kernels down.
 func (l *Lab) command(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	if err := os.MkdirAll(filepath.Join(l.jupyterHome(), "ipython"), 0o755); err != nil {
+	home := l.jupyterHome()
+	if err := os.MkdirAll(filepath.Join(home, "ipython"), 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, l.python(), args...)
-	cmd.Env = l.environment()
+	cmd := exec.CommandContext(ctx, l.python(), append([]string{"-I"}, args...)...)
+	cmd.Dir, cmd.Env = home, l.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second

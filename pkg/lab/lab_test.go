@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +51,8 @@ func wantError(t *testing.T, err error, parts ...string) {
 
 // code is a cell with tags; text one of Markdown.
 func code(source string, tags ...string) map[string]any {
-	return map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{"tags": append([]string{}, tags...)}, "outputs": []any{}, "execution_count": nil}
+	return map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{"tags": append([]string{}, tags...)},
+		"outputs": []any{}, "execution_count": nil}
 }
 
 func text(source string) map[string]any {
@@ -158,6 +160,96 @@ func TestSetupRefusesUnknownBackend(t *testing.T) {
 	wantError(t, l.Setup(t.Context(), nil), `GOMLX_BACKEND="torch"`, "want xla:cpu")
 }
 
+// A checkout's path is no pattern.
+func TestNotebooksBelowBrackets(t *testing.T) {
+	l := &Lab{root: filepath.Join(t.TempDir(), "a[b")}
+	path := filepath.Join(l.root, "notebooks", "01.ipynb")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Notebooks(); err != nil || !slices.Equal(got, []string{path}) {
+		t.Errorf("%q, %v; want %s", got, err, path)
+	}
+}
+
+// A link that a killed set-up has left is no reason to keep pointing to an environment that is about to be removed.
+func TestTurnIgnoresWhatAKillLeft(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "python")
+	for from, to := range map[string]string{link: "old", link + ".new": "older"} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := turn(link, "new"); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "new" {
+		t.Errorf("points to %q, %v; want the new one", to, err)
+	}
+}
+
+// hostile is a folder with modules of names that Python and Jupyter import. One that runs leaves a file.
+func hostile(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range []string{"random.py", "jupyterlab.py", "nbformat.py"} {
+		source := fmt.Sprintf("open(%q, 'w')\nraise SystemExit('not the module you want')\n", filepath.Join(dir, "ran"))
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
+			t.Error("a module of the working folder was executed")
+		}
+	})
+	return dir
+}
+
+func TestModulesOfTheWorkingFolderAreNotOurs(t *testing.T) {
+	here, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := hostile(t)
+	t.Chdir(dir)
+	t.Setenv("PYTHONPATH", dir)
+	if _, _, err := findPython(); err != nil {
+		t.Error(err)
+	}
+	if here.checkEnvironment(here.jupyter()) != nil {
+		t.Skip("needs the lab set up")
+	}
+	for _, args := range [][]string{{"-m", "jupyterlab", "--version"}, {"-c", "import random, nbformat"}} {
+		cmd, err := here.command(t.Context(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %v\n%s", args, err, output)
+		}
+	}
+}
+
+// A script that writes what we don't understand, and goes on writing, is told to go rather than waited for.
+func TestExecuteDoesNotHangOnAFullPipe(t *testing.T) {
+	for name, script := range map[string]string{
+		"no event":    "read job; echo what; head -c 1000000 /dev/zero; cat",
+		"a long line": "read job; head -c 3000000 /dev/zero; cat",
+	} {
+		ended := make(chan error, 1)
+		go func() { ended <- new(execution).follow(exec.Command("sh", "-c", script), plan{}) }()
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: still waiting after half a minute", name)
+		}
+	}
+}
+
 func TestMovedCheckoutNeedsItsKernelAgain(t *testing.T) {
 	l := pretended(t)
 	moved := filepath.Join(t.TempDir(), "moved")
@@ -184,7 +276,8 @@ func pretended(t *testing.T) *Lab {
 			t.Fatal(err)
 		}
 	}
-	write(filepath.Join(root, "go.mod"), "module raretask\n\ngo 1.26.5\n\nrequire (\n\tgithub.com/janpfeifer/gonb v0.11.5\n\tgolang.org/x/tools v0.45.0\n\tgolang.org/x/tools/gopls v0.22.0\n)\n")
+	write(filepath.Join(root, "go.mod"), "module raretask\n\ngo 1.26.5\n\nrequire (\n\tgithub.com/janpfeifer/gonb v0.11.5\n"+
+		"\tgolang.org/x/tools v0.45.0\n\tgolang.org/x/tools/gopls v0.22.0\n)\n")
 	write(l.jupyter().requirements, "jupyterlab==4.6.6\n")
 	write(l.python(), "")
 	pin, err := l.jupyter().pin()
@@ -237,6 +330,7 @@ func TestDraws(t *testing.T) {
 	}{
 		{"fig2", "fig2", true}, {"fig2a", "fig2", true}, {"fig2a", "fig2a", true},
 		{"fig21", "fig2", false}, {"fig2", "fig2a", false}, {"setup", "set", false}, {"fig2a", "fig", false},
+		{"parity-order", "parity-order", true}, {"parity-order", "parity", false}, {"setup", "setup", false}, {"fig2a", "", false},
 	} {
 		if got := draws(c.tag, c.figure); got != c.want {
 			t.Errorf("draws(%q, %q) = %v; want %v", c.tag, c.figure, got, c.want)
@@ -245,10 +339,10 @@ func TestDraws(t *testing.T) {
 }
 
 func TestUnknownFigure(t *testing.T) {
-	path := writeNotebook(t, code("%%", "fig17"), code("%%", "fig2b"), code("%%", "fig2a"))
+	path := writeNotebook(t, code("%%", "setup"), code("%%", "parity-order"), code("%%", "fig17"), code("%%", "fig2b"), code("%%", "fig2a"))
 	l := &Lab{t.TempDir(), t.TempDir()}
 	_, err := l.Execute(t.Context(), Job{Notebooks: []string{path}, Figures: []string{"fig3"}, Out: t.TempDir()}, nil)
-	wantError(t, err, `"fig3"`, "fig2a, fig2b, fig17")
+	wantError(t, err, `"fig3"`, "fig2a, fig2b, fig17, parity-order")
 	var unknown *UnknownFigure
 	if !errors.As(err, &unknown) {
 		t.Errorf("error is a %T; want *UnknownFigure", err)

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -83,12 +85,13 @@ func readNotebooks(paths []string) ([]notebook, error) {
 	return notebooks, nil
 }
 
-var figureTag = regexp.MustCompile(`^fig(\d+)([a-z]*)$`)
+var panelTag = regexp.MustCompile(`^(fig\d+)[a-z]+$`)
 
-// draws reports whether a cell with this tag belongs to a figure: fig2a to fig2a and to fig2, but fig21 not to fig2.
+// draws reports whether a cell with this tag belongs to a figure. Every tag but setup is a figure's name, and fig2a and the other
+// panels belong to fig2 too.
 func draws(tag, figure string) bool {
-	rest, found := strings.CutPrefix(tag, figure)
-	return found && figureTag.MatchString(tag) && (rest == "" || rest[0] >= 'a')
+	panel := panelTag.FindStringSubmatch(tag)
+	return tag != setupTag && (tag == figure || panel != nil && panel[1] == figure)
 }
 
 // only keeps the cells of the wanted figures and the setup cells of their notebooks; with nothing wanted it keeps all.
@@ -113,13 +116,13 @@ func (n notebook) only(figures []string) []cell {
 	return chosen
 }
 
-// figures lists the figures that the notebooks' tags name, in the paper's order.
+// figures lists the figures that the notebooks' tags name, the paper's in its order and then the others.
 func figures(notebooks []notebook) []string {
 	var names []string
 	for _, n := range notebooks {
 		for _, c := range n.cells {
 			for _, tag := range c.tags {
-				if figureTag.MatchString(tag) && !slices.Contains(names, tag) {
+				if tag != setupTag && !slices.Contains(names, tag) {
 					names = append(names, tag)
 				}
 			}
@@ -131,14 +134,13 @@ func figures(notebooks []notebook) []string {
 
 func byNumber(a, b string) int {
 	number := func(name string) int {
-		digits := strings.TrimLeft(strings.TrimPrefix(name, "fig"), "0")
-		n, _ := strconv.Atoi(strings.TrimRight(digits, "abcdefghijklmnopqrstuvwxyz"))
+		n, err := strconv.Atoi(strings.TrimRight(strings.TrimPrefix(name, "fig"), "abcdefghijklmnopqrstuvwxyz"))
+		if err != nil || !strings.HasPrefix(name, "fig") {
+			return math.MaxInt
+		}
 		return n
 	}
-	if d := number(a) - number(b); d != 0 {
-		return d
-	}
-	return strings.Compare(a, b)
+	return cmp.Or(cmp.Compare(number(a), number(b)), cmp.Compare(a, b))
 }
 
 // UnknownFigure is the error for a figure that no notebook draws.

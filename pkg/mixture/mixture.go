@@ -7,9 +7,8 @@ package mixture
 
 import (
 	"fmt"
+	"math"
 
-	"raretask/pkg/spec"
-	"raretask/pkg/theory"
 	"raretask/tasks"
 )
 
@@ -19,24 +18,23 @@ type Mixture struct {
 	Frequency []float64 // pi_k, most frequent first; sums to 1
 }
 
-// New returns the mixture of a spec.
-func New(s spec.Mixture) (*Mixture, error) {
-	family, err := newFamily(s)
-	if err != nil {
-		return nil, err
+// New returns the mixture of a family. It returns an error for frequencies that are not one for each task, not in 0 … 1, or don't sum to 1.
+func New(family tasks.Family, frequency []float64) (*Mixture, error) {
+	total := 0.
+	for k, pi := range frequency {
+		if !(pi >= 0 && pi <= 1) {
+			return nil, fmt.Errorf("mixture: task %d: frequency %g: want 0 … 1", k+1, pi)
+		}
+		total += pi
 	}
-	return &Mixture{family, s.Frequencies()}, nil
+	if k := family.Signature().Tasks; len(frequency) != k || math.Abs(total-1) > 1e-9 {
+		return nil, fmt.Errorf("mixture: %d frequencies that sum to %g for %d tasks: want one of each, with sum 1", len(frequency), total, k)
+	}
+	return &Mixture{family, frequency}, nil
 }
 
-func newFamily(s spec.Mixture) (tasks.Family, error) {
-	switch s.Family {
-	case "regression":
-		return tasks.NewRegression(s.Alphas(), s.Block, s.Dim)
-	case "parity":
-		return tasks.NewParity(s.Tasks, s.Dim, s.Block, s.Seed)
-	}
-	return nil, fmt.Errorf("mixture: family %q: want regression or parity", s.Family)
-}
+// Tasks returns K.
+func (m *Mixture) Tasks() int { return len(m.Frequency) }
 
 // Cumulative returns the running sums of the frequencies [K]; the last one is 1 exactly.
 func (m *Mixture) Cumulative() []float32 { return cumulative(m.Frequency) }
@@ -56,13 +54,4 @@ func cumulative(frequency []float64) []float32 {
 		sums[k] = 1
 	}
 	return sums
-}
-
-// Theory returns the mixture as package theory takes it; false where the family has no closed forms.
-func (m *Mixture) Theory() (theory.Mixture, bool) {
-	family, ok := m.Family.(*tasks.Regression)
-	if !ok {
-		return theory.Mixture{}, false
-	}
-	return theory.Mixture{Frequency: m.Frequency, Spectrum: family.Spectrum}, true
 }

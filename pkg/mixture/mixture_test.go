@@ -3,16 +3,18 @@ package mixture
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
-	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
 // The vectors are those of Random123 (Salmon et al. 2011), file kat_vectors, threefry2x32 with 20 rounds.
@@ -90,20 +92,46 @@ func TestBackendsDrawTheSame(t *testing.T) {
 }
 
 func small(t *testing.T) *Mixture {
-	s := spec.Default().Mixture
-	s.Tasks, s.Block, s.Dim = 5, 3, 17
-	m, err := New(s)
+	t.Helper()
+	return power(t, []float64{2, 2, 2, 2, 2}, 3, 17, 1)
+}
+
+// power returns a mixture of regressions whose frequencies fall with the power exponent.
+func power(t *testing.T, alpha []float64, block, dim int, exponent float64) *Mixture {
+	t.Helper()
+	family, err := tasks.NewRegression(alpha, block, dim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pi := make([]float64, len(alpha))
+	for k := range pi {
+		pi[k] = math.Pow(float64(k+1), -exponent)
+	}
+	floats.Scale(1/floats.Sum(pi), pi)
+	m, err := New(family, pi)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
+func TestImpossibleFrequencies(t *testing.T) {
+	family := small(t).Family
+	for what, frequency := range map[string][]float64{
+		"too few": {.5, .5}, "too much": {.3, .3, .3, .3, .3}, "below 0": {.5, .5, .5, -.5, 0}, "no number": {math.NaN(), .25, .25, .25, .25},
+	} {
+		if _, err := New(family, frequency); err == nil || !strings.Contains(err.Error(), ": want ") {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+}
+
 // batchOf draws a batch and returns what it holds, in the order x, y, task, pairTile, pairTask, mask, pairTarget, counts.
 func batchOf(t *testing.T, b *backend.Backend, m *Mixture, rows int, step int32, cumulative, forced []float32) [][]float32 {
 	return backendtest.Run(t, b, []any{[]uint32{1, 0}, step, cumulative, forced}, func(in []*Node) []*Node {
 		batch := Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows)
-		return []*Node{batch.X, batch.Y, batch.Task, batch.PairTile, batch.PairTask, batch.Mask, batch.PairTarget, batch.Counts}
+		tiles := batch.Tiles()
+		return []*Node{batch.X, batch.Y, batch.Task, tiles.PairTile, tiles.PairTask, tiles.Mask, tiles.Target, batch.Counts}
 	})
 }
 
@@ -111,7 +139,7 @@ func batchOf(t *testing.T, b *backend.Backend, m *Mixture, rows int, step int32,
 // absent, share tiles or span many.
 func TestPairsCoverRows(t *testing.T) {
 	m := small(t)
-	k, o := m.Family.Tasks(), m.Family.Outputs()
+	k, o := m.Tasks(), m.Family.Signature().Outputs
 	for _, rows := range []int{48, 20, 7} {
 		r := tileRows(rows)
 		tiles := rows / r
@@ -173,7 +201,7 @@ func one(t *testing.T, v []float32) int {
 func TestRegressionTargets(t *testing.T) {
 	m := small(t)
 	const rows = 32
-	k, o, d := m.Family.Tasks(), m.Family.Outputs(), m.Family.Inputs()
+	k, o, d := m.Tasks(), m.Family.Signature().Outputs, m.Family.Signature().Input.Size()
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 		out := batchOf(t, b, m, rows, 3, m.Cumulative(), make([]float32, k))
 		for row := range rows {
@@ -192,7 +220,7 @@ func TestRegressionTargets(t *testing.T) {
 func TestCountsAreMultinomial(t *testing.T) {
 	m := small(t)
 	const rows, batches = 64, 400
-	k := m.Family.Tasks()
+	k := m.Tasks()
 	sums, squares := make([]float64, k), make([]float64, k)
 	exec, err := NewExec(backendtest.Go(t).Backend, func(in []*Node) []*Node {
 		return []*Node{Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows).Counts}
@@ -243,4 +271,73 @@ func float64s(v []float32) []float64 {
 		out[i] = float64(x)
 	}
 	return out
+}
+
+// Rows of a draw are the same however many are drawn at a time, also where a row's numbers end within a word.
+func TestRowsInPieces(t *testing.T) {
+	const rows, piece = 192, 64
+	numbers := func(r tasks.Random, rows int) []*Node {
+		return []*Node{r.Normal(rows, 7), r.Uniform(rows), r.Bits(rows, 9), r.Bits(rows), r.Normal(rows, 2, 3), r.Uniform(rows, 1)}
+	}
+	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
+		whole := backendtest.Run(t, b, []any{[]uint32{4, 0}, int32(2)}, func(in []*Node) []*Node {
+			return numbers(NewRandom(in[0], in[1], 1), rows)
+		})
+		exec, err := NewExec(b.Backend, func(in []*Node) []*Node { return numbers(NewRandom(in[0], in[1], 1).From(in[2]), piece) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer exec.Finalize()
+		// Pieces of 64 rows from any multiple of 32 on: they may overlap.
+		for _, first := range []int{0, 32, 64, 128} {
+			out, err := exec.Call([]uint32{4, 0}, int32(2), int32(first))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, o := range out {
+				part := tensors.MustCopyFlatData[float32](o)
+				per := len(part) / piece
+				if want := whole[i][first*per : (first+piece)*per]; !slices.Equal(part, want) {
+					t.Errorf("draw %d: rows from %d on differ from those of all rows", i, first)
+				}
+			}
+		}
+	})
+}
+
+// Rows puts back what Pair cuts: every row, of any rank, and nothing of what is masked; gradients come back the same way.
+func TestRowsInvertPair(t *testing.T) {
+	m := small(t)
+	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
+		for _, rows := range []int{48, 20, 7} {
+			exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
+				batch := Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows)
+				tiles := batch.Tiles()
+				deep := Reshape(Slice(batch.X, AxisRange(), AxisRange(0, 12)), rows, 2, 3, 2)
+				// What a net makes of masked rows must not come back, whatever it is.
+				dirty := Add(tiles.Pair(batch.X), MulScalar(OneMinus(InsertAxes(tiles.Mask, -1)), 1e6))
+				gradient := Gradient(ReduceAllSum(MulScalar(Square(tiles.Rows(tiles.Pair(batch.X))), .5)), batch.X)[0]
+				return []*Node{batch.X, tiles.Rows(dirty), gradient, deep, tiles.Rows(tiles.Pair(deep))}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer exec.Finalize()
+			for step, forced := range [][]float32{{0, 0, 0, 0, 0}, {0, 0, 0, 0, 7}, {0, 3, 0, 1, 2}} {
+				out, err := exec.Call([]uint32{1, 0}, int32(step), m.Cumulative(), forced)
+				if err != nil {
+					t.Fatal(err)
+				}
+				same := func(i, j int) bool {
+					return slices.Equal(tensors.MustCopyFlatData[float32](out[i]), tensors.MustCopyFlatData[float32](out[j]))
+				}
+				if !same(0, 1) || !same(3, 4) {
+					t.Errorf("%d rows, step %d: rows of pairs are not the batch's", rows, step)
+				}
+				if !same(0, 2) {
+					t.Errorf("%d rows, step %d: the gradient of half the square of the rows is not the rows", rows, step)
+				}
+			}
+		}
+	})
 }

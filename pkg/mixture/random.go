@@ -15,6 +15,7 @@ import (
 type Random struct {
 	key   [2]*Node // uint32 scalars
 	calls uint32
+	first *Node // of the rows drawn, of a larger draw (uint32 scalar); nil: 0
 }
 
 // NewRandom returns the source of one step. seed is uint32 [2], step an int32 scalar; purpose separates
@@ -27,11 +28,22 @@ func NewRandom(seed, step *Node, purpose uint32) *Random {
 	return &Random{key: [2]*Node{c0, c1}}
 }
 
+// From returns the source of rows from first on (an int32 scalar, a multiple of 32) of what r draws: rows are the leading axis of every draw,
+// and numbers are the same however many are drawn at a time.
+func (r *Random) From(first *Node) *Random {
+	return &Random{key: r.key, calls: r.calls, first: ConvertDType(first, dtypes.Uint32)}
+}
+
 // words returns n fresh uint32 numbers. The second word of each Threefry block goes unused: joining both halves costs
 // more than drawing them. The barrier keeps XLA from computing the words again in every operation that reads them.
-func (r *Random) words(n int) *Node {
+//
+// 32 rows have per32 of them.
+func (r *Random) words(n, per32 int) *Node {
 	g := r.key[0].Graph()
 	counter := Iota(g, shapes.Make(dtypes.Uint32, n), 0)
+	if r.first != nil {
+		counter = Add(counter, Mul(DivScalar(r.first, uint32(32)), Const(g, uint32(per32))))
+	}
 	word, _ := threefry(r.key[0], r.key[1], counter, BroadcastToDims(Const(g, r.calls), n))
 	r.calls++
 	return OptimizationBarrier(word)
@@ -39,7 +51,7 @@ func (r *Random) words(n int) *Node {
 
 // Uniform implements tasks.Random: the centres of 2^23 equal cells of (0, 1), which are exact in float32.
 func (r *Random) Uniform(dims ...int) *Node {
-	cell := ConvertDType(BitwiseShiftRightLogicalScalar(r.words(size(dims)), uint32(9)), dtypes.Float32)
+	cell := ConvertDType(BitwiseShiftRightLogicalScalar(r.words(size(dims), 32*perRow(dims)), uint32(9)), dtypes.Float32)
 	return Reshape(MulScalar(AddScalar(cell, 0.5), math.Exp2(-23)), dims...)
 }
 
@@ -48,7 +60,7 @@ func (r *Random) Bits(dims ...int) *Node {
 	n := size(dims)
 	words := (n + 31) / 32
 	shape := shapes.Make(dtypes.Uint32, words, 32)
-	shifted := BitwiseShiftRightLogical(BroadcastToDims(InsertAxes(r.words(words), -1), words, 32), Iota(r.key[0].Graph(), shape, 1))
+	shifted := BitwiseShiftRightLogical(BroadcastToDims(InsertAxes(r.words(words, perRow(dims)), -1), words, 32), Iota(r.key[0].Graph(), shape, 1))
 	bits := ConvertDType(BitwiseAnd(shifted, Const(r.key[0].Graph(), uint32(1))), dtypes.Float32)
 	return OptimizationBarrier(Reshape(Slice(Reshape(bits, words*32), AxisRange(0, n)), dims...))
 }
@@ -94,6 +106,14 @@ func threefry(k0, k1, c0, c1 *Node) (x0, x1 *Node) {
 		x1 = AddScalar(Add(x1, keys[(group+2)%3]), uint32(group+1))
 	}
 	return x0, x1
+}
+
+// perRow returns how many numbers a row of a draw has.
+func perRow(dims []int) int {
+	if len(dims) == 0 {
+		return 1
+	}
+	return size(dims[1:])
 }
 
 func size(dims []int) int {

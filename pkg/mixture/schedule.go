@@ -1,12 +1,75 @@
 package mixture
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 
-	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
-// Schedule is an injection schedule (spec.Injection) in the numbers that a program computes with. A step that is part
+// Injection is a schedule by which one task enters training. From step from until step until the task is withheld
+// from the draws, and the last length steps of every gap steps carry a stated number of its samples instead (Sec. 3,
+// Fig 4: the same number of samples as without a schedule, but in bulk). Outside those steps the draws are as ever.
+//
+//	{task: 16, gap: 384}                          withheld, then the samples of 384 steps at once
+//	{task: 16, gap: 384, length: 32}              the same in bursts of 32 steps
+//	{task: 16, gap: 100, samples: 10}             10 samples take the place of others every 100 steps
+//	{task: 16, gap: 1, samples: 256, until: 2000} a curriculum: first 2000 steps of the task alone (batch 256)
+//	{task: 16, gap: 1000, from: 9000}             as ever, then withheld, then back in bulk
+type Injection struct {
+	Task    int `yaml:"task" json:"task" vary:"input" about:"1 = most frequent; 0: no schedule"`
+	Gap     int `yaml:"gap" json:"gap" vary:"input" about:"steps from one injection to the next G"`
+	Length  int `yaml:"length" json:"length" vary:"input" about:"steps of an injection; 0 counts as 1"`
+	Samples int `yaml:"samples" json:"samples" vary:"input" about:"samples of an injection; 0: G·B·pi_r, which matches the frequency"`
+	From    int `yaml:"from" json:"from" vary:"input" about:"steps done when the schedule begins"`
+	Until   int `yaml:"until" json:"until" vary:"input" about:"steps done when it ends; 0: never"`
+}
+
+// Steps returns the number of steps of an injection.
+func (i Injection) Steps() int { return max(1, i.Length) }
+
+// PerStep returns how many samples of the task a step of an injection carries on average.
+func (i Injection) PerStep(batch int, frequency float64) float64 {
+	samples := float64(i.Samples)
+	if i.Samples == 0 {
+		samples = float64(i.Gap) * float64(batch) * frequency
+	}
+	return samples / float64(i.Steps())
+}
+
+// Check returns a *tasks.KeyError for the first impossible setting of a schedule in a mixture of these frequencies.
+func (i Injection) Check(batch int, frequency []float64) error {
+	if i == (Injection{}) {
+		return nil
+	}
+	steps := func(v int) bool { return v >= 0 && v <= math.MaxInt32 }
+	want := fmt.Sprintf("0 … %d", math.MaxInt32)
+	if err := cmp.Or(
+		tasks.Want(i.Task >= 1 && i.Task <= len(frequency), "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", len(frequency))),
+		tasks.Want(len(frequency) > 1, "task", i.Task, "a mixture of at least 2 tasks, so that others remain when it is withheld"),
+		tasks.Want(i.Gap >= 1 && steps(i.Gap), "gap", i.Gap, fmt.Sprintf("1 … %d steps", math.MaxInt32)),
+		tasks.Want(i.Length >= 0 && i.Length <= i.Gap, "length", i.Length, fmt.Sprintf("0 … gap (%d)", i.Gap)),
+		tasks.Want(steps(i.Samples), "samples", i.Samples, want+" (0: gap·batch·frequency)"),
+		tasks.Want(steps(i.From), "from", i.From, want+" steps"),
+		tasks.Want(steps(i.Until) && (i.Until == 0 || i.Until > i.From), "until", i.Until,
+			fmt.Sprintf("0 (never) or more than from (%d), at most %d", i.From, math.MaxInt32)),
+	); err != nil {
+		return err
+	}
+	m := i.PerStep(batch, frequency[i.Task-1])
+	if m <= float64(batch) {
+		return nil
+	}
+	crowd := fmt.Sprintf(": a step would carry %.4g samples of task %d in a batch of %d", m, i.Task, batch)
+	if i.Samples > 0 {
+		return &tasks.KeyError{Key: "samples", Value: i.Samples, Want: fmt.Sprintf("at most batch·length = %d%s", batch*i.Steps(), crowd)}
+	}
+	return &tasks.KeyError{Key: "gap", Value: i.Gap,
+		Want: fmt.Sprintf("at most %d, or a longer injection%s", int(float64(i.Steps())/frequency[i.Task-1]), crowd)}
+}
+
+// Schedule is an Injection in the numbers that a program computes with. A step that is part
 // of an injection, the i-th such step from 1 on, carries
 //
 //	m_i = floor(i·m) - floor((i-1)·m) = Whole + [i·Fraction mod 2^32 < Fraction],   m = Whole + Fraction/2^32
@@ -24,17 +87,16 @@ type Schedule struct {
 	Frequency []float64 // of the other tasks while this one is withheld; sums to 1
 }
 
-// NewSchedule returns the schedule of a valid spec, nil where it has none.
-func NewSchedule(train spec.Train, frequency []float64) *Schedule {
-	i := train.Injection
-	if i == (spec.Injection{}) {
+// NewSchedule returns the schedule of an injection that has passed Check, nil where there is none.
+func NewSchedule(i Injection, batch int, frequency []float64) *Schedule {
+	if i == (Injection{}) {
 		return nil
 	}
 	s := &Schedule{Task: i.Task - 1, From: i.From, Until: i.Until, Gap: i.Gap, Length: i.Steps()}
 	if i.Until == 0 {
 		s.Until = math.MaxInt32
 	}
-	whole, fraction := math.Modf(i.PerStep(train.Batch, frequency[s.Task]))
+	whole, fraction := math.Modf(i.PerStep(batch, frequency[s.Task]))
 	// Rounded up, so that three samples in seven steps are three after the seventh; the thousandth of a unit is what
 	// float64 may be off.
 	units := math.Ceil(fraction*(1<<32) - 1e-3)
@@ -79,6 +141,9 @@ func (s *Schedule) Injections(steps int) (begin, end []int) {
 	}
 	return begin, end
 }
+
+// ScheduleInputs is how many arrays Inputs returns.
+const ScheduleInputs = 4
 
 // Inputs returns what Draws takes beside the step: int32 [5] from, until, gap, length, whole; uint32 fraction; the task
 // one-hot [K]; the cumulative frequencies of the others [K].

@@ -10,34 +10,31 @@ import (
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
-	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
-func reduced(i spec.Injection) spec.Run {
-	run := spec.Default()
-	run.Mixture.Frequency.Exponent = 2
-	run.Train.Injection = i
-	return run
-}
+const batch = 256
+
+// reduced returns sixteen tasks whose frequencies fall with their square.
+func reduced(t *testing.T) *Mixture { return power(t, slices.Repeat([]float64{2}, 16), 8, 128, 2) }
 
 // The count of all injections so far is the stated one, rounded down, however long the schedule runs.
 func TestInjectionsCarryTheStatedCountInTheLongRun(t *testing.T) {
-	for _, c := range []spec.Injection{
+	for _, c := range []Injection{
 		{Task: 16, Gap: 16}, {Task: 16, Gap: 384}, {Task: 15, Gap: 7}, {Task: 16, Gap: 384, Length: 32},
 		{Task: 1, Gap: 1}, {Task: 16, Gap: 10, Samples: 3}, {Task: 16, Gap: 10, Samples: 3, Length: 7}, {Task: 16, Gap: 97, From: 5000},
 	} {
-		run := reduced(c)
-		if err := run.Validate(); err != nil {
+		pi := reduced(t).Frequency
+		if err := c.Check(batch, pi); err != nil {
 			t.Fatal(err)
 		}
-		pi := run.Mixture.Frequencies()
-		s := NewSchedule(run.Train, pi)
-		perStep := c.PerStep(run.Train.Batch, pi[c.Task-1])
+		s := NewSchedule(c, batch, pi)
+		perStep := c.PerStep(batch, pi[c.Task-1])
 		total, injections := 0, 0
 		for step := range 1_000_000 {
 			n := s.Count(step)
-			if n > run.Train.Batch {
-				t.Fatalf("%+v: step %d carries %d samples in a batch of %d", c, step, n, run.Train.Batch)
+			if n > batch {
+				t.Fatalf("%+v: step %d carries %d samples in a batch of %d", c, step, n, batch)
 			}
 			if total += n; step >= c.From && (step-c.From)%c.Gap >= c.Gap-s.Length {
 				injections++
@@ -59,12 +56,8 @@ func TestInjectionsCarryTheStatedCountInTheLongRun(t *testing.T) {
 // What a program computes on the device is what Count says, and the withheld task has no share of the draws.
 func TestDrawsAreCount(t *testing.T) {
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		r := reduced(spec.Injection{Task: 16, Gap: 11, Length: 3, From: 20, Until: 270})
-		m, err := New(r.Mixture)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := NewSchedule(r.Train, m.Frequency)
+		m := reduced(t)
+		s := NewSchedule(Injection{Task: 16, Gap: 11, Length: 3, From: 20, Until: 270}, batch, m.Frequency)
 		const steps = 300
 		out := backendtest.Run(t, b, append([]any{m.Cumulative()}, s.Inputs()...), func(in []*Node) []*Node {
 			var all []*Node
@@ -92,13 +85,8 @@ func TestDrawsAreCount(t *testing.T) {
 // A batch of a schedule holds exactly the certain samples of the task, and none by chance.
 func TestBatchHoldsTheInjectedSamples(t *testing.T) {
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		r := reduced(spec.Injection{Task: 2, Gap: 3})
-		r.Mixture.Tasks, r.Train.Batch = 4, 64
-		m, err := New(r.Mixture)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := NewSchedule(r.Train, m.Frequency)
+		m := power(t, slices.Repeat([]float64{2}, 4), 8, 128, 2)
+		s := NewSchedule(Injection{Task: 2, Gap: 3}, 64, m.Frequency)
 		for step := range 30 {
 			counts := backendtest.Run(t, b, append([]any{int32(step), m.Cumulative(), []uint32{7, 0}}, s.Inputs()...), func(in []*Node) []*Node {
 				cumulative, forced := Draws(in[0], in[1], in[3:])
@@ -112,15 +100,15 @@ func TestBatchHoldsTheInjectedSamples(t *testing.T) {
 }
 
 func TestImpossibleInjections(t *testing.T) {
-	for key, i := range map[string]spec.Injection{
-		"train.injection.gap":     {Task: 16, Gap: 100_000},
-		"train.injection.task":    {Task: 17, Gap: 1},
-		"train.injection.samples": {Task: 16, Gap: 5, Samples: 257},
-		"train.injection.length":  {Task: 16, Gap: 5, Length: 6},
-		"train.injection.until":   {Task: 16, Gap: 5, From: 9, Until: 9},
+	for key, i := range map[string]Injection{
+		"gap":     {Task: 16, Gap: 100_000},
+		"task":    {Task: 17, Gap: 1},
+		"samples": {Task: 16, Gap: 5, Samples: 257},
+		"length":  {Task: 16, Gap: 5, Length: 6},
+		"until":   {Task: 16, Gap: 5, From: 9, Until: 9},
 	} {
-		err := reduced(i).Validate()
-		var bad *spec.KeyError
+		err := i.Check(batch, reduced(t).Frequency)
+		var bad *tasks.KeyError
 		if !errors.As(err, &bad) || bad.Key != key {
 			t.Errorf("%+v: %v, want an error about %s", i, err, key)
 		}

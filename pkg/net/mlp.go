@@ -1,9 +1,10 @@
 package net
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"math/rand/v2"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/layers/activation"
@@ -11,6 +12,28 @@ import (
 	"raretask/pkg/mixture"
 	"raretask/tasks"
 )
+
+func init() {
+	Register(Kind{"mlp", "a ReLU network of any depth, with biases", MLPSettings{Depth: 1}})
+}
+
+// MLPSettings are the sizes of MLP.
+type MLPSettings struct {
+	Depth int `yaml:"depth" json:"depth" about:"hidden layers"`
+}
+
+// Check implements Settings.
+func (s MLPSettings) Check(width int, of tasks.Signature) error {
+	return cmp.Or(
+		tasks.Want(s.Depth >= 1 && s.Depth <= 1000, "depth", s.Depth, "1 … 1000 hidden layers"),
+		tasks.Want(len(of.Input.Dims) == 1, "kind", "mlp", "another kind: this family's inputs are no vectors"),
+	)
+}
+
+// Net implements Settings.
+func (s MLPSettings) Net(of tasks.Signature, shape Shape) Net {
+	return &MLP{Shape: shape, Tasks: of.Tasks, Inputs: of.Input.Size(), Depth: s.Depth, Outputs: of.Outputs, Coded: of.Coded}
+}
 
 // MLP is a ReLU network with Depth hidden layers of Width neurons, all with biases:
 //
@@ -21,13 +44,11 @@ import (
 // there is no code, and each task has its own linear readout R_k, as in the bottleneck.
 //
 // Initial values are PyTorch's: weights and biases of a layer uniform in ±1/sqrt(fan-in), the code being part of the first
-// layer's input. Shrink is 1, or base/width under muP for Adam (Yang & Hu, arXiv 2203.03466, Table 8): it is then the
-// readout's multiplier s, whose weights start at zero, and the learning rate of the weights between hidden layers.
+// layer's input. s is Shrink; under muP the readout's weights start at zero.
 type MLP struct {
-	Tasks, Inputs, Width, Depth, Outputs int
-	Coded                                bool
-	Mup                                  bool
-	Shrink                               float64
+	Shape
+	Tasks, Inputs, Depth, Outputs int
+	Coded                         bool
 }
 
 // Weights implements Net: "weight1" [N, D], "bias1" [N], in a coded family "code" [K, N]; "weight2" [N, N], "bias2" [N] …;
@@ -38,75 +59,77 @@ func (m *MLP) Weights() []Weight {
 		fanIn += m.Tasks
 	}
 	weights := []Weight{
-		{"weight1", []int{n, m.Inputs}, 0, 1, uniform(fanIn, n*m.Inputs)},
-		{"bias1", []int{n}, 0, 1, uniform(fanIn, n)},
+		{"weight1", []int{n, m.Inputs}, 0, 1, true, Uniform(fanIn, n*m.Inputs)},
+		{"bias1", []int{n}, 0, 1, false, Uniform(fanIn, n)},
 	}
 	if m.Coded {
-		weights = append(weights, Weight{"code", []int{m.Tasks, n}, 1, 1, uniform(fanIn, m.Tasks*n)})
+		weights = append(weights, Weight{"code", []int{m.Tasks, n}, 1, 1, true, Uniform(fanIn, m.Tasks*n)})
 	}
 	for l := 2; l <= m.Depth; l++ {
 		weights = append(weights,
-			Weight{fmt.Sprintf("weight%d", l), []int{n, n}, 0, m.Shrink, uniform(n, n*n)},
-			Weight{fmt.Sprintf("bias%d", l), []int{n}, 0, 1, uniform(n, n)})
+			Weight{fmt.Sprintf("weight%d", l), []int{n, n}, 0, m.Shrink, true, Uniform(n, n*n)},
+			Weight{fmt.Sprintf("bias%d", l), []int{n}, 0, 1, false, Uniform(n, n)})
 	}
 	start := func(values int) func(*rand.Rand) []float32 {
 		if m.Mup {
 			return zeros(values)
 		}
-		return uniform(n, values)
+		return Uniform(n, values)
 	}
 	if m.Coded {
 		return append(weights,
-			Weight{"readout", []int{m.Outputs, n}, 0, 1, start(m.Outputs * n)},
-			Weight{"readout_bias", []int{m.Outputs}, 0, 1, start(m.Outputs)})
+			Weight{"readout", []int{m.Outputs, n}, 0, 1, true, start(m.Outputs * n)},
+			Weight{"readout_bias", []int{m.Outputs}, 0, 1, false, start(m.Outputs)})
 	}
-	return append(weights, Weight{"decoder", []int{m.Tasks, m.Outputs, n}, 1, 1, start(m.Tasks * m.Outputs * n)})
+	return append(weights, Weight{"decoder", []int{m.Tasks, m.Outputs, n}, 1, 1, true, start(m.Tasks * m.Outputs * n)})
 }
 
-// Forward implements Net. Beside "hidden", the last hidden layer, and "loss" it returns every layer as "hidden1",
-// "hidden2", … [B, S, N] and "prediction": [B, S, O] in a coded family, else [P, S, R, O], by pairs.
-func (m *MLP) Forward(family tasks.Family, weights []*Node, batch *mixture.Batch) map[string]*Node {
+// Forward implements Net. Beside "hidden", the last hidden layer, and "prediction" a tap sees every layer before as "hidden1", "hidden2", …
+func (m *MLP) Forward(family tasks.Family, weights []*Node, batch *mixture.Batch, tap Tap) (loss, count *Node) {
 	next := func() *Node {
 		w := weights[0]
 		weights = weights[1:]
 		return w
 	}
 	layer := func(productBSN *Node) *Node { return Add(productBSN, InsertAxes(next(), 0)) }
-	hBSN := layer(Einsum("bd,snd->bsn", batch.X, next()))
+	name := func(l int) string {
+		if l == m.Depth {
+			return "hidden"
+		}
+		return fmt.Sprintf("hidden%d", l)
+	}
+	hBSN := layer(m.Product("bd,snd->bsn", batch.X, next()))
 	if m.Coded {
 		hBSN = Add(hBSN, batch.OwnTask(next()))
 	}
-	hBSN = activation.Relu(hBSN)
-	named := map[string]*Node{"hidden1": hBSN}
+	hBSN = Tapped(tap, name(1), activation.Relu(hBSN))
 	for l := 2; l <= m.Depth; l++ {
-		hBSN = activation.Relu(layer(Einsum("bsi,soi->bso", hBSN, next())))
-		named[fmt.Sprintf("hidden%d", l)] = hBSN
+		hBSN = Tapped(tap, name(l), activation.Relu(layer(m.Product("bsi,soi->bso", hBSN, next()))))
 	}
-	named["hidden"] = hBSN
 	if !m.Coded {
-		named["prediction"], named["loss"] = ownReadout(family, batch, hBSN, next(), m.Shrink)
-		return named
+		return m.OwnReadout(family, batch, hBSN, next(), tap), nil
 	}
-	yBSO := layer(MulScalar(Einsum("bsn,son->bso", hBSN, next()), m.Shrink))
-	lossBS := family.Loss(yBSO, InsertAxes(batch.Y, 1))
-	named["prediction"], named["loss"] = yBSO, Einsum("bs,bk->sk", lossBS, batch.Task)
-	return named
+	yBSO := layer(MulScalar(m.Product("bsn,son->bso", hBSN, next()), m.Shrink))
+	return Scored(family, batch, Tapped(tap, "prediction", yBSO))
 }
 
-// uniform draws count numbers from ±1/sqrt(fan-in), PyTorch's initial values of a linear layer.
-func uniform(fanIn, count int) func(*rand.Rand) []float32 {
-	return func(random *rand.Rand) []float32 { return within(random, 1/math.Sqrt(float64(fanIn)), count) }
-}
-
-func zeros(count int) func(*rand.Rand) []float32 {
-	return func(*rand.Rand) []float32 { return make([]float32, count) }
-}
-
-// within draws count numbers uniformly from ±bound.
-func within(random *rand.Rand, bound float64, count int) []float32 {
-	values := make([]float32, count)
-	for i := range values {
-		values[i] = float32((2*random.Float64() - 1) * bound)
+// Cost implements Net: a sample uses its own task's column of the code, or decoder, alone.
+func (m *MLP) Cost() (used, activations int) {
+	for _, w := range m.Weights() {
+		used += w.Size()
+		activations += slices.Max(w.Dims) // no layer gives more numbers a sample than its largest dimension
 	}
-	return values
+	own := m.Width
+	if !m.Coded {
+		own *= m.Outputs
+	}
+	return used - (m.Tasks-1)*own, activations
+}
+
+// Incoming implements Shallow.
+func (m *MLP) Incoming() int {
+	if m.Depth > 1 {
+		return -1
+	}
+	return 0
 }

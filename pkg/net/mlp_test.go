@@ -1,50 +1,78 @@
-package net
+package net_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/stat"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/mixture"
-	"raretask/pkg/spec"
+	"raretask/pkg/net"
+	"raretask/tasks"
 )
 
 const rows = 24
 
-func settings(family string, net spec.Net) (spec.Mixture, spec.Net) {
-	m := spec.Default().Mixture
-	m.Family, m.Tasks, m.Block, m.Dim = family, 3, 2, 7
-	return m, net
+// families are small, of three tasks on seven inputs.
+var families = map[string]tasks.Settings{
+	"parity": tasks.ParitySettings{Bits: 7, Size: 2}, "regression": tasks.RegressionSettings{Dim: 7, Block: 2, Alpha: [2]float64{2, 2}},
+}
+
+// kindOf is a net and its kind's settings.
+type kindOf struct {
+	settings net.Settings
+	shape    net.Shape
+}
+
+func mlp(width, depth int) kindOf {
+	return kindOf{net.MLPSettings{Depth: depth}, net.Shape{Width: width, Shrink: 1}}
+}
+
+func bottleneck(width int) kindOf {
+	return kindOf{net.BottleneckSettings{}, net.Shape{Width: width, Shrink: 1}}
+}
+
+// mup returns the net under muP.
+func (k kindOf) mup(base float64) kindOf {
+	k.shape.Mup, k.shape.Shrink = true, base/float64(k.shape.Width)
+	return k
+}
+
+func (k kindOf) of(t *testing.T, family string) (tasks.Family, net.Net) {
+	t.Helper()
+	f, err := families[family].Family(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.settings.Check(k.shape.Width, f.Signature()); err != nil {
+		t.Fatal(err)
+	}
+	return f, k.settings.Net(f.Signature(), k.shape)
 }
 
 // plain is one network in float64 Go, with a one-hot code as inputs of the first layer where the family is coded: the
 // computation that the stacked network is held against.
 type plain struct {
-	net     Net
-	mixture *mixture.Mixture
-	spec    spec.Net
+	net     net.Net
+	family  tasks.Family
+	kind    kindOf
 	weights map[string][]float64
 }
 
-func initial(t *testing.T, family string, s spec.Net, seed uint64) *plain {
+func initial(t *testing.T, family string, kind kindOf, seed uint64) *plain {
 	t.Helper()
-	ms, ns := settings(family, s)
-	m, err := mixture.New(ms)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := New(ns, m.Family)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plain{n, m, ns, map[string][]float64{}}
+	f, n := kind.of(t, family)
+	p := &plain{n, f, kind, map[string][]float64{}}
 	random := rand.New(rand.NewPCG(seed, 1))
 	for _, w := range n.Weights() {
 		for range w.Initial(random) { // fresh numbers everywhere, so that no zero hides a mistake
@@ -53,6 +81,9 @@ func initial(t *testing.T, family string, s spec.Net, seed uint64) *plain {
 	}
 	return p
 }
+
+// depth returns the hidden layers.
+func (p *plain) depth() int { return p.kind.settings.(net.MLPSettings).Depth }
 
 func affine(w, x, bias []float64) []float64 {
 	y := make([]float64, len(w)/len(x))
@@ -69,7 +100,7 @@ func affine(w, x, bias []float64) []float64 {
 
 // forward returns the last hidden layer, the prediction and the loss of one sample.
 func (p *plain) forward(x, target []float64, task int) (h, y []float64, loss float64) {
-	n, k := p.spec.Width, p.mixture.Family.Tasks()
+	n, k := p.kind.shape.Width, p.family.Signature().Tasks
 	w1, input := p.weights["weight1"], x
 	if code := p.weights["code"]; code != nil {
 		oneHot := make([]float64, k)
@@ -84,7 +115,7 @@ func (p *plain) forward(x, target []float64, task int) (h, y []float64, loss flo
 		}
 	}
 	h = input
-	for l := 1; l <= p.spec.Layers(); l++ {
+	for l := 1; l <= p.depth(); l++ {
 		w := p.weights[fmt.Sprintf("weight%d", l)]
 		if l == 1 {
 			w = w1
@@ -98,7 +129,7 @@ func (p *plain) forward(x, target []float64, task int) (h, y []float64, loss flo
 		size := len(target) * n
 		y = affine(decoder[task*size:(task+1)*size], h, nil)
 		for i := range y {
-			y[i] *= p.spec.Shrink()
+			y[i] *= p.kind.shape.Shrink
 			loss += (y[i] - target[i]) * (y[i] - target[i]) / float64(len(y))
 		}
 		return h, y, loss
@@ -106,7 +137,7 @@ func (p *plain) forward(x, target []float64, task int) (h, y []float64, loss flo
 	y = affine(p.weights["readout"], h, nil)
 	sum, own := 0., 0.
 	for i := range y {
-		y[i] = y[i]*p.spec.Shrink() + p.weights["readout_bias"][i]
+		y[i] = y[i]*p.kind.shape.Shrink + p.weights["readout_bias"][i]
 		sum += math.Exp(y[i])
 		own += y[i] * target[i]
 	}
@@ -115,14 +146,14 @@ func (p *plain) forward(x, target []float64, task int) (h, y []float64, loss flo
 
 // evaluation is what the graph gives for two stacked networks.
 type evaluation struct {
-	x, y, task, hidden, loss []float64
-	gradients                [][]float64
+	x, y, task, loss []float64
+	taps             map[string][]float64
+	names            []string
+	gradients        [][]float64
 }
 
-func evaluate(t *testing.T, nets [2]*plain) evaluation {
-	t.Helper()
-	family := nets[0].mixture.Family
-	var weights []any
+// stacked returns the weights of two networks as the stack's arrays.
+func stacked(nets [2]*plain) (weights []any) {
 	for _, w := range nets[0].net.Weights() {
 		inner := 1
 		for _, d := range w.Dims[w.RunAxis:] {
@@ -138,18 +169,37 @@ func evaluate(t *testing.T, nets [2]*plain) evaluation {
 		}
 		weights = append(weights, tensors.FromFlatDataAndDimensions(flat, w.Stacked(2)...))
 	}
-	exec, err := NewExec(backendtest.Go(t).Backend, func(in []*Node) []*Node {
+	return weights
+}
+
+// evaluate runs the forward pass and its gradient, replace, if given, in place of activations.
+func evaluate(t *testing.T, b *backend.Backend, nets [2]*plain, replace net.Tap) evaluation {
+	t.Helper()
+	e := evaluation{taps: map[string][]float64{}}
+	exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
 		g := in[0].Graph()
 		random := mixture.NewRandom(Const(g, []uint32{5, 0}), Const(g, int32(2)), 0)
-		batch := mixture.Arrange(family, random, Const(g, []float32{11, 19, rows}), rows)
-		named := nets[0].net.Forward(family, in, batch)
-		out := []*Node{batch.X, batch.Y, batch.Task, named["hidden"], named["loss"]}
-		return append(out, Gradient(ReduceAllSum(named["loss"]), in...)...)
+		batch := mixture.Arrange(nets[0].family, random, Const(g, []float32{11, 19, rows}), rows)
+		e.names = nil
+		var seen []*Node
+		loss, count := nets[0].net.Forward(nets[0].family, in, batch, func(name string, activation *Node) *Node {
+			e.names, seen = append(e.names, name), append(seen, activation)
+			if replace == nil {
+				return activation
+			}
+			return replace(name, activation)
+		})
+		if count != nil {
+			t.Error("samples count otherwise than once")
+		}
+		out := append([]*Node{batch.X, batch.Y, batch.Task, loss}, Gradient(ReduceAllSum(loss), in...)...)
+		return append(out, seen...)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer exec.Finalize()
+	weights := stacked(nets)
 	out, err := exec.Call(weights...)
 	if err != nil {
 		t.Fatal(err)
@@ -160,21 +210,30 @@ func evaluate(t *testing.T, nets [2]*plain) evaluation {
 			numbers[i] = append(numbers[i], float64(v))
 		}
 	}
-	return evaluation{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5:]}
+	e.x, e.y, e.task, e.loss, e.gradients = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4:4+len(weights)]
+	for i, name := range e.names {
+		shape := out[4+len(weights)+i].Shape()
+		if shape.Rank() != 3 || shape.Dim(0) != 2 || shape.Dim(1) != rows {
+			t.Errorf("%s has shape %s: want [2 runs, %d samples, …]", name, shape, rows)
+		}
+		e.taps[name] = numbers[4+len(weights)+i]
+	}
+	return e
 }
 
-// total returns the sum of the losses of each task's samples and the last hidden layer of every row.
-func (p *plain) total(e evaluation) (byTask []float64, hidden [][]float64, sum float64) {
-	k, d, o := p.mixture.Family.Tasks(), p.mixture.Family.Inputs(), p.mixture.Family.Outputs()
+// total returns the sum of the losses of each task's samples, and the last hidden layer and the prediction of every row.
+func (p *plain) total(e evaluation) (byTask []float64, hidden, predictions [][]float64, sum float64) {
+	of := p.family.Signature()
+	k, d, o := of.Tasks, of.Input.Size(), of.Outputs
 	byTask = make([]float64, k)
 	for row := range rows {
 		task := slices.Index(e.task[row*k:(row+1)*k], 1)
-		h, _, loss := p.forward(e.x[row*d:(row+1)*d], e.y[row*o:(row+1)*o], task)
+		h, y, loss := p.forward(e.x[row*d:(row+1)*d], e.y[row*o:(row+1)*o], task)
 		byTask[task] += loss
 		sum += loss
-		hidden = append(hidden, h)
+		hidden, predictions = append(hidden, h), append(predictions, y)
 	}
-	return byTask, hidden, sum
+	return byTask, hidden, predictions, sum
 }
 
 // Every kind, family, depth and parameterization: activations, losses and gradients (by finite differences) of two stacked
@@ -182,29 +241,36 @@ func (p *plain) total(e evaluation) (byTask []float64, hidden [][]float64, sum f
 func TestForwardAndGradients(t *testing.T) {
 	for _, c := range []struct {
 		family string
-		net    spec.Net
+		kind   kindOf
 	}{
-		{"parity", spec.Net{Kind: "mlp", Width: 5}},
-		{"parity", spec.Net{Kind: "mlp", Width: 4, Depth: 3}},
-		{"parity", spec.Net{Kind: "mlp", Width: 6, Depth: 2, Parameterization: "mup", Base: 2}},
-		{"regression", spec.Net{Kind: "mlp", Width: 5}},
-		{"regression", spec.Net{Kind: "mlp", Width: 4, Depth: 2, Parameterization: "mup", Base: 2}},
+		{"parity", mlp(5, 1)},
+		{"parity", mlp(4, 3)},
+		{"parity", mlp(6, 2).mup(2)},
+		{"regression", mlp(5, 1)},
+		{"regression", mlp(4, 2).mup(2)},
 	} {
-		t.Run(fmt.Sprintf("%s depth %d %s", c.family, c.net.Layers(), c.net.Parameterization), func(t *testing.T) {
-			nets := [2]*plain{initial(t, c.family, c.net, 1), initial(t, c.family, c.net, 2)}
-			e := evaluate(t, nets)
+		t.Run(fmt.Sprintf("%s %+v", c.family, c.kind), func(t *testing.T) {
+			nets := [2]*plain{initial(t, c.family, c.kind, 1), initial(t, c.family, c.kind, 2)}
+			e := evaluate(t, backendtest.Go(t), nets, nil)
 			for s, p := range nets {
-				byTask, hidden, sum := p.total(e)
+				byTask, hidden, predictions, sum := p.total(e)
 				for k, want := range byTask {
 					if got := e.loss[s*len(byTask)+k]; math.Abs(got-want) > 1e-5*(1+want) {
 						t.Errorf("network %d, task %d: loss %g, want %g", s, k+1, got, want)
 					}
 				}
-				n := p.spec.Width
+				n := p.kind.shape.Width
 				for row, h := range hidden {
 					for i, want := range h {
-						if got := e.hidden[(row*2+s)*n+i]; math.Abs(got-want) > 1e-5 {
+						if got := e.taps["hidden"][(s*rows+row)*n+i]; math.Abs(got-want) > 1e-5 {
 							t.Fatalf("network %d, row %d, neuron %d: %g, want %g", s, row, i, got, want)
+						}
+					}
+				}
+				for row, y := range predictions {
+					for i, want := range y {
+						if got := e.taps["prediction"][(s*rows+row)*len(y)+i]; math.Abs(got-want) > 1e-5 {
+							t.Fatalf("network %d, row %d, output %d: %g, want %g", s, row, i, got, want)
 						}
 					}
 				}
@@ -226,7 +292,7 @@ func checkGradients(t *testing.T, p *plain, e evaluation, run int, sum float64) 
 		for j := range values {
 			was := values[j]
 			values[j] = was + step
-			_, _, more := p.total(e)
+			_, _, _, more := p.total(e)
 			values[j] = was
 			want := (more - sum) / step
 			got := e.gradients[i][(j/inner*2+run)*inner+j%inner]
@@ -239,16 +305,7 @@ func checkGradients(t *testing.T, p *plain, e evaluation, run int, sum float64) 
 
 // PyTorch's initial values: uniform in ±1/sqrt(fan-in), the code of the task counted among the inputs.
 func TestInitialValues(t *testing.T) {
-	m := spec.Default().Mixture
-	m.Family, m.Tasks, m.Dim, m.Block = "parity", 40, 60, 3
-	mix, err := mixture.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	standard, err := New(spec.Net{Kind: "mlp", Width: 300, Depth: 2}, mix.Family)
-	if err != nil {
-		t.Fatal(err)
-	}
+	standard := net.MLPSettings{Depth: 2}.Net(tasks.ParitySettings{Bits: 60, Size: 3}.Signature(40), net.Shape{Width: 300, Shrink: 1})
 	fanIn := map[string]float64{"weight1": 100, "bias1": 100, "code": 100, "weight2": 300, "bias2": 300, "readout": 300, "readout_bias": 300}
 	for _, w := range standard.Weights() {
 		var values []float64
@@ -273,20 +330,8 @@ func TestInitialValues(t *testing.T) {
 
 // muP (Table 8 of arXiv 2203.03466, for Adam): what differs from standard, at four times the base width.
 func TestMup(t *testing.T) {
-	for _, kind := range []string{"mlp", "bottleneck"} {
-		family := map[string]string{"mlp": "parity", "bottleneck": "regression"}[kind]
-		m, s := settings(family, spec.Net{Kind: kind, Width: 4, Parameterization: "mup", Base: 1})
-		if kind == "mlp" {
-			s.Depth = 3
-		}
-		mix, err := mixture.New(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := New(s, mix.Family)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for family, kind := range map[string]kindOf{"parity": mlp(4, 3).mup(1), "regression": bottleneck(4).mup(1)} {
+		_, n := kind.of(t, family)
 		for _, w := range n.Weights() {
 			rate, zero := 1., false
 			switch w.Name {
@@ -300,5 +345,177 @@ func TestMup(t *testing.T) {
 				t.Errorf("%s: rate factor %g, initial values %v: want %g, zero %t", w.Name, w.Rate, values, rate, zero)
 			}
 		}
+	}
+}
+
+// Every kind shows the layers it says, in order, and each as it is before the layer that reads it.
+func TestTaps(t *testing.T) {
+	for _, c := range []struct {
+		family string
+		kind   kindOf
+		want   []string
+	}{
+		{"parity", mlp(5, 1), []string{"hidden", "prediction"}},
+		{"parity", mlp(5, 3), []string{"hidden1", "hidden2", "hidden", "prediction"}},
+		{"regression", mlp(4, 2), []string{"hidden1", "hidden", "prediction"}},
+		{"regression", bottleneck(4), []string{"hidden", "prediction"}},
+		{"regression", bottleneck(4).mup(2), []string{"hidden", "prediction"}},
+	} {
+		t.Run(fmt.Sprintf("%s %+v", c.family, c.kind), func(t *testing.T) {
+			backendtest.Each(t, func(t *testing.T, b *backend.Backend) { checkTaps(t, b, c.family, c.kind, c.want) })
+		})
+	}
+}
+
+func checkTaps(t *testing.T, b *backend.Backend, family string, kind kindOf, want []string) {
+	nets := [2]*plain{initial(t, family, kind, 1), initial(t, family, kind, 2)}
+	shown := evaluate(t, b, nets, nil)
+	if !slices.Equal(shown.names, want) {
+		t.Errorf("taps %v, want %v", shown.names, want)
+	}
+	// A tap that returns another node with the same numbers leaves losses as they are, and so do gradients.
+	same := evaluate(t, b, nets, func(_ string, v *Node) *Node { return MulScalar(MulScalar(v, 2), .5) })
+	if !slices.Equal(same.loss, shown.loss) {
+		t.Errorf("losses %v, with an identity in between %v", shown.loss, same.loss)
+	}
+	for i, g := range shown.gradients {
+		for j, v := range g {
+			if math.Abs(v-same.gradients[i][j]) > 1e-6*(1+math.Abs(v)) {
+				t.Fatalf("array %d: gradient %g, with an identity in between %g", i, v, same.gradients[i][j])
+			}
+		}
+	}
+	// What takes the prediction's place is what is scored, of each run and sample its own: targets lose nothing, with any readout.
+	exact := evaluate(t, b, nets, func(name string, v *Node) *Node {
+		if name != "prediction" || family != "regression" {
+			return v
+		}
+		g := v.Graph()
+		batch := mixture.Arrange(nets[0].family, mixture.NewRandom(Const(g, []uint32{5, 0}), Const(g, int32(2)), 0), Const(g, []float32{11, 19, rows}), rows)
+		return Add(InsertAxes(batch.Y, 0), Reshape(Const(g, []float32{0, 2}), 2, 1, 1)) // run 1 is off by 2
+	})
+	samples := []float64{11, 8, 5}
+	for k := range samples {
+		if family == "regression" && (math.Abs(exact.loss[k]) > 1e-6 || math.Abs(exact.loss[3+k]-4*samples[k]) > 1e-4) {
+			t.Errorf("task %d: targets as predictions lose %g, those off by 2 %g: want 0, %g", k+1, exact.loss[k], exact.loss[3+k], 4*samples[k])
+		}
+	}
+	// An ablated hidden layer leaves the readout's bias alone; one run's own ablation leaves the other's loss.
+	ablated := evaluate(t, b, nets, func(name string, v *Node) *Node {
+		if name != "hidden" {
+			return v
+		}
+		return Mul(v, Reshape(Const(v.Graph(), []float32{1, 0}), 2, 1, 1))
+	})
+	if !slices.Equal(ablated.loss[:3], shown.loss[:3]) || slices.Equal(ablated.loss[3:], shown.loss[3:]) {
+		t.Errorf("losses %v, with run 1 ablated %v: want run 0's as they were", shown.loss, ablated.loss)
+	}
+	for i, v := range ablated.taps["prediction"][len(ablated.taps["prediction"])/2:] {
+		bias := 0.
+		if w := nets[1].weights["readout_bias"]; w != nil {
+			bias = w[i%len(w)]
+		}
+		if math.Abs(v-bias) > 1e-6 {
+			t.Fatalf("ablated, prediction %d is %g, want %g", i, v, bias)
+		}
+	}
+}
+
+// Products in bfloat16 are near those in float32, other than they, and give gradients of the weights' own type.
+func TestProductsInBFloat16(t *testing.T) {
+	for _, c := range []struct {
+		family string
+		kind   kindOf
+	}{{"parity", mlp(6, 2)}, {"regression", mlp(6, 1)}, {"regression", bottleneck(5)}} {
+		backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
+			low := c.kind
+			low.shape.Products = dtypes.BFloat16
+			exact := evaluate(t, b, [2]*plain{initial(t, c.family, c.kind, 1), initial(t, c.family, c.kind, 2)}, nil)
+			rounded := evaluate(t, b, [2]*plain{initial(t, c.family, low, 1), initial(t, c.family, low, 2)}, nil) // reads float32 alone
+			if slices.Equal(exact.loss, rounded.loss) {
+				t.Errorf("%s %+v: products in bfloat16 change nothing", c.family, c.kind)
+			}
+			for k, want := range exact.loss {
+				if got := rounded.loss[k]; math.Abs(got-want) > 1e-2*math.Abs(want) {
+					t.Errorf("%s %+v: loss %g, in bfloat16 %g", c.family, c.kind, want, got)
+				}
+			}
+			for i, g := range exact.gradients {
+				off, size := 0., 0.
+				for j, v := range g {
+					off, size = off+(v-rounded.gradients[i][j])*(v-rounded.gradients[i][j]), size+v*v
+				}
+				if math.Sqrt(off) > 3e-2*math.Sqrt(size) {
+					t.Errorf("%s %+v, array %d: gradients differ by %.3g of their norm", c.family, c.kind, i, math.Sqrt(off/size))
+				}
+			}
+		})
+	}
+}
+
+// Biases are no matrices; everything else is.
+func TestMatrices(t *testing.T) {
+	vectors := []string{"bias1", "bias2", "bias3", "readout_bias"}
+	for family, kinds := range map[string][]kindOf{"parity": {mlp(4, 3)}, "regression": {mlp(4, 2), bottleneck(3)}} {
+		for _, kind := range kinds {
+			_, n := kind.of(t, family)
+			for _, w := range n.Weights() {
+				if w.Matrix == slices.Contains(vectors, w.Name) {
+					t.Errorf("%s %+v: %s is a matrix: %t", family, kind, w.Name, w.Matrix)
+				}
+			}
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	if names := net.Names(); !slices.Equal(names, []string{"bottleneck", "mlp"}) {
+		t.Errorf("kinds %v", names)
+	}
+	if _, ok := net.Named("rnn"); ok {
+		t.Error("an unknown kind is known")
+	}
+	known, _ := net.Named("mlp")
+	for what, bad := range map[string]net.Kind{"a taken name": known, "no name": {Defaults: known.Defaults}, "no defaults": {Name: "toy"}} {
+		func() {
+			defer func() {
+				if said := fmt.Sprint(recover()); !strings.Contains(said, "want a new name") {
+					t.Errorf("%s: %s: want a panic that says what is right", what, said)
+				}
+			}()
+			net.Register(bad)
+		}()
+	}
+	parity, regression := families["parity"].Signature(3), families["regression"].Signature(3)
+	images := tasks.Signature{Tasks: 3, Input: tasks.Array{Dims: []int{4, 4}}, Outputs: 2}
+	for _, c := range []struct {
+		s     net.Settings
+		width int
+		of    tasks.Signature
+		key   string // none: possible
+	}{
+		{net.BottleneckSettings{}, 7, regression, ""}, {net.BottleneckSettings{}, 8, regression, "width"}, {net.BottleneckSettings{}, 2, parity, "kind"},
+		{net.BottleneckSettings{}, 2, images, "kind"}, {net.MLPSettings{Depth: 1000}, 1 << 20, parity, ""}, {net.MLPSettings{}, 2, parity, "depth"},
+		{net.MLPSettings{Depth: 1 << 53}, 2, parity, "depth"}, {net.MLPSettings{Depth: 1}, 2, images, "kind"},
+	} {
+		err := c.s.Check(c.width, c.of)
+		var bad *tasks.KeyError
+		if c.key == "" && err != nil || c.key != "" && (!errors.As(err, &bad) || bad.Key != c.key) {
+			t.Errorf("%+v of width %d: %v, want an error about %q", c.s, c.width, err, c.key)
+		}
+	}
+}
+
+// Initial values are a function of a net's sizes, its width and the seed alone; each array and seed has its own.
+func TestInitialIsOfTheSeed(t *testing.T) {
+	_, n := mlp(6, 2).of(t, "parity")
+	a, again, other := net.Initial(n, 6, 1), net.Initial(n, 6, 1), net.Initial(n, 6, 2)
+	for i, w := range n.Weights() {
+		if len(a[i]) != w.Size() || !slices.Equal(a[i], again[i]) || slices.Equal(a[i], other[i]) {
+			t.Errorf("%s: %d numbers of %d, equal again %t, of another seed %t", w.Name, len(a[i]), w.Size(), slices.Equal(a[i], again[i]), slices.Equal(a[i], other[i]))
+		}
+	}
+	if a[1][0]/a[1][1] == a[4][0]/a[4][1] { // two biases, whose bounds differ
+		t.Error("two arrays start alike")
 	}
 }

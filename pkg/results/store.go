@@ -1,21 +1,18 @@
 package results
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
+	"slices"
+	"strings"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/spec"
+	"raretask/pkg/train"
 )
 
 // Store is a folder of results, and a folder of published ones to fall back to.
@@ -53,112 +50,168 @@ func Open() (*Store, error) {
 }
 
 // Path returns the file of a stack's results on a backend.
-func (s *Store) Path(stack spec.Stack, id backend.Identity) string {
-	return filepath.Join(s.Dir, stack.Hash()+"-"+id.Key()+".parquet")
+func (s *Store) Path(stack spec.Stack, id backend.Identity) string { return s.path(stack, id.Key()) }
+
+func (s *Store) path(stack spec.Stack, key string) string {
+	return filepath.Join(s.Dir, stack.Hash()+"-"+key+".parquet")
 }
 
 // ErrMissing says that a stack has no results yet.
 var ErrMissing = errors.New("no results yet")
 
-// DamagedError says that a result file can't be read.
-type DamagedError struct {
-	Path string
-	Err  error
+// Want is what a sweep asks of a stack's results. The zero value asks for nothing but that they are there.
+type Want struct {
+	Columns []string // by name
+	Steps   []int    // at which they are known
+	Keep    []int    // steps after which weights are kept
+	// Named says that metrics or weights were asked for by name. Published results, of which notebooks have left what they don't draw, do where none
+	// were.
+	Named bool
 }
 
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("results: %s is damaged (%v); it will be trained again, or delete it", e.Path, e.Err)
+// An IncompleteError says that results are there, but not all that is asked of them.
+type IncompleteError struct {
+	File    *File
+	Columns []string // that are missing
+	Steps   []int    // at which nothing is known
+	Keep    []int    // whose weights are missing
 }
 
-func (e *DamagedError) Unwrap() error { return e.Err }
-
-// Find returns the file of a stack's results: its own, or a published one. The error is ErrMissing where there is
-// none, and a *DamagedError where its own is damaged.
-func (s *Store) Find(stack spec.Stack, id backend.Identity) (string, error) {
-	paths := []string{s.Path(stack, id)}
-	if s.Published != "" {
-		paths = append(paths, publishedPath(s.Published, stack))
-	}
-	return find(stack, paths)
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("results: %s lacks columns %v, steps %v, weights after %v", e.File.Path, e.Columns, e.Steps, e.Keep)
 }
 
-// FindAnywhere is Find where results of whatever backend count.
-func (s *Store) FindAnywhere(stack spec.Stack) (string, error) {
-	paths, err := filepath.Glob(filepath.Join(s.Dir, stack.Hash()+"-*.parquet"))
-	if err != nil {
-		return "", err
-	}
-	if s.Published != "" {
-		paths = append(paths, publishedPath(s.Published, stack))
-	}
-	return find(stack, paths)
-}
-
-// find returns the first of the paths that holds a stack's results.
-func find(stack spec.Stack, paths []string) (string, error) {
-	var damaged error
-	for _, path := range paths {
-		file, closer, err := open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			damaged = &DamagedError{path, err}
-			continue
-		}
-		hash, _ := file.Lookup("stack")
-		closer.Close()
-		if hash == stack.Hash() {
-			return path, nil
-		}
-		damaged = &DamagedError{path, fmt.Errorf("it holds stack %q", hash)}
-	}
-	if damaged != nil {
-		return "", damaged
-	}
-	return "", ErrMissing
-}
-
-// Publish copies the results of a stack to dir under the name that published results have, for authors of notebooks to
-// commit.
-func (s *Store) Publish(stack spec.Stack, id backend.Identity, dir string) error {
-	from, err := os.Open(s.Path(stack, id))
-	if err != nil {
-		return fmt.Errorf("results: nothing to publish: %w", err)
-	}
-	defer from.Close()
-	return WriteFile(publishedPath(dir, stack), func(to *os.File) error {
-		_, err := io.Copy(to, from)
-		return err
+// Backends returns the keys of all backends that have results, ascending.
+func (s *Store) Backends() ([]string, error) {
+	keys := map[string]bool{}
+	err := named(s.Dir, ".parquet", func(name string) error {
+		_, key, _ := strings.Cut(name, "-")
+		keys[key] = true
+		return nil
 	})
+	return slices.Sorted(maps.Keys(keys)), err
+}
+
+// named calls f with the names, less the ending, of the files in a folder that end so. (No pattern: the folder's name may have characters that mean
+// something in one.)
+func named(dir, ending string, f func(name string) error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !notThere(err) {
+		return fmt.Errorf("results: %w", err)
+	}
+	for _, e := range entries {
+		if name, found := strings.CutSuffix(e.Name(), ending); found {
+			if err := f(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Find returns the results of a stack that hold what is wanted, on the first of the backends, given by their keys, that has such, or published ones.
+// The error is ErrMissing where there are none; a *DamagedError, *OlderError or *IncompleteError where its own are not what they should be.
+func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
+	var wrong error
+	for _, key := range on {
+		path := s.path(stack, key)
+		file, err := OpenFile(path)
+		if notThere(err) {
+			continue
+		}
+		if err == nil && (file.Hash != stack.Hash() || file.Backend.Key() != key) {
+			err = &DamagedError{path, fmt.Errorf("it holds stack %s of %s", file.Hash, file.Backend)}
+		}
+		if err == nil {
+			err = s.complete(file, want)
+		}
+		if err == nil {
+			return file, nil
+		}
+		wrong = err
+	}
+	if s.Published != "" {
+		file, err := OpenFile(publishedPath(s.Published, stack))
+		var older *OlderError
+		switch {
+		case err == nil && file.Hash != stack.Hash():
+			wrong = cmp.Or[error](wrong, &DamagedError{file.Path, fmt.Errorf("it holds stack %s", file.Hash)})
+		case err == nil && (!want.Named && file.asOften(stack) || s.complete(file, want) == nil):
+			return file, nil
+		case err != nil && !notThere(err) && !errors.As(err, &older):
+			wrong = cmp.Or(wrong, err)
+		}
+	}
+	if wrong != nil {
+		return nil, wrong
+	}
+	return nil, ErrMissing
+}
+
+// asOften reports whether the file's runs were looked at as often as those of a stack of its hash, which leaves that out.
+func (f *File) asOften(stack spec.Stack) bool {
+	return f.Stack[0].Train.Evaluations == stack[0].Train.Evaluations
+}
+
+// complete returns an *IncompleteError for what is wanted of a file and not there.
+func (s *Store) complete(f *File, want Want) error {
+	missing := &IncompleteError{File: f}
+	for _, name := range want.Columns {
+		if !slices.ContainsFunc(f.Columns, func(c train.Column) bool { return c.Name == name }) {
+			missing.Columns = append(missing.Columns, name)
+		}
+	}
+	for _, step := range want.Steps {
+		if _, known := slices.BinarySearch(f.Steps, step); !known {
+			missing.Steps = append(missing.Steps, step)
+		}
+	}
+	for _, step := range want.Keep {
+		if _, err := os.Stat(s.weightsPath(f.Path, step)); err != nil {
+			missing.Keep = append(missing.Keep, step)
+		}
+	}
+	if len(missing.Columns)+len(missing.Steps)+len(missing.Keep) > 0 {
+		return missing
+	}
+	return nil
+}
+
+// Publish writes what notebooks need of a file's runs to dir, under the name that published results have, for authors of notebooks to commit: columns,
+// and of the steps all or the last alone. What is published there already stays.
+func Publish(f *File, dir string, columns []string, final bool) error {
+	path := publishedPath(dir, f.Stack)
+	part := *f
+	part.values = nil
+	part.Kept = nil
+	if before, err := OpenFile(path); err == nil && before.Hash == f.Hash {
+		final = final && len(before.Steps) == 1
+		for _, c := range before.Columns {
+			columns = append(columns, c.Name)
+		}
+	}
+	part.Columns = slices.DeleteFunc(slices.Clone(f.Columns), func(c train.Column) bool { return !slices.Contains(columns, c.Name) })
+	if final {
+		part.Steps = f.Steps[len(f.Steps)-1:]
+	}
+	runs := f.Runs()
+	for _, r := range runs {
+		if err := r.load(columns); err != nil {
+			return err
+		}
+		if final {
+			r.final()
+		}
+	}
+	data, err := part.encode(runs)
+	if err != nil {
+		return err
+	}
+	return WriteFile(path, func(to *os.File) error { _, err := to.Write(data); return err })
 }
 
 func publishedPath(dir string, stack spec.Stack) string {
 	return filepath.Join(dir, stack.Hash()+".parquet")
-}
-
-func open(path string) (*parquet.File, *os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		var file *parquet.File
-		if file, err = parquet.OpenFile(f, info.Size()); err == nil {
-			return file, f, nil
-		}
-	}
-	f.Close()
-	return nil, nil, err
-}
-
-// Read returns the rows of a result file.
-func Read(path string) ([]Row, error) {
-	rows, err := parquet.ReadFile[Row](path)
-	if err != nil {
-		return nil, &DamagedError{path, err}
-	}
-	return rows, nil
 }
 
 // Unfinished returns the path, without an ending, of what is kept of a stack on a backend while it trains.
@@ -166,56 +219,24 @@ func (s *Store) Unfinished(stack spec.Stack, id backend.Identity) string {
 	return s.Lock(stack) + "-" + id.Key()
 }
 
-// Lock returns the path of a stack's lock. All backends share it.
-func (s *Store) Lock(stack spec.Stack) string {
-	return filepath.Join(s.Dir, "unfinished", stack.Hash())
-}
+// Lock returns the path of a stack's lock, in the folder of what is unfinished. All backends share it.
+func (s *Store) Lock(stack spec.Stack) string { return filepath.Join(s.UnfinishedDir(), stack.Hash()) }
 
-// Write stores the rows of a stack and returns their file, which appears whole or not at all.
-func (s *Store) Write(stack spec.Stack, id backend.Identity, rows []Row) (string, error) {
-	settings, err := json.Marshal(stack)
+// UnfinishedDir returns the folder of locks and of what is kept of stacks while they train.
+func (s *Store) UnfinishedDir() string { return filepath.Join(s.Dir, "unfinished") }
+
+// Write stores the results of a stack, given what a file of them holds and runs with its columns, and returns the file, which appears whole or not at all.
+func (s *Store) Write(f *File, runs Runs) (*File, error) {
+	stack, id := f.Stack, f.Backend
+	f.Path, f.Hash, f.Diverged, f.values = s.Path(stack, id), stack.Hash(), nil, nil
+	for _, r := range runs {
+		f.Diverged = append(f.Diverged, r.Diverged)
+	}
+	data, err := f.encode(runs)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	identity, err := json.Marshal(id)
-	if err != nil {
-		return "", err
-	}
-	versions, err := json.Marshal(moduleVersions())
-	if err != nil {
-		return "", err
-	}
-	path := s.Path(stack, id)
-	return path, writeFile(path, s.Unfinished(stack, id), func(f *os.File) error {
-		return parquet.Write(f, rows, append(options(),
-			parquet.KeyValueMetadata("stack", stack.Hash()),
-			parquet.KeyValueMetadata("spec", string(settings)),
-			parquet.KeyValueMetadata("backend", string(identity)),
-			parquet.KeyValueMetadata("versions", string(versions)))...)
-	})
-}
-
-// compression is shared by all files: a codec of its own would allocate and clear 8 MB for each file, which for a thousand small ones is
-// a tenth of the time of training them.
-var compression = &zstd.Codec{Level: zstd.SpeedBetterCompression}
-
-// options are those of every Parquet file of rows.
-func options() []parquet.WriterOption {
-	return []parquet.WriterOption{
-		parquet.Compression(compression),
-		parquet.CreatedBy("raretask", "1", ""),
-		parquet.KeyValueMetadata("columns", columnsJSON()),
-	}
-}
-
-// NewWriter returns a writer of rows as Parquet; Close ends the file.
-func NewWriter(w io.Writer) *parquet.GenericWriter[Row] {
-	return parquet.NewGenericWriter[Row](w, options()...)
-}
-
-// Decode returns the rows of a Parquet file in memory.
-func Decode(file []byte) ([]Row, error) {
-	return parquet.Read[Row](bytes.NewReader(file), int64(len(file)))
+	return f, writeFile(f.Path, s.Unfinished(stack, id), func(to *os.File) error { _, err := to.Write(data); return err })
 }
 
 // WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains.
@@ -259,21 +280,4 @@ func writeFile(path, prefix string, write func(*os.File) error) (err error) {
 // Unwritable says what to do about a folder of results that can't be written to.
 func Unwritable(err error) error {
 	return fmt.Errorf("results: %w; choose a writable folder with RARETASK_RESULTS", err)
-}
-
-// moduleVersions returns the versions of what computes.
-func moduleVersions() map[string]string {
-	versions := map[string]string{}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return versions
-	}
-	versions["go"] = info.GoVersion
-	for _, dep := range info.Deps {
-		switch dep.Path {
-		case "github.com/gomlx/gomlx", "github.com/gomlx/go-xla", "github.com/gomlx/compute":
-			versions[dep.Path] = dep.Version
-		}
-	}
-	return versions
 }

@@ -1,21 +1,28 @@
-// Package spec says what a run is: typed settings, their strict YAML form, presets for every figure, grids of
-// settings, and the hash that is a run's identity. A sweep's runs, and the stacks in which they train together,
-// are a function of the spec alone.
+// Package spec says what a run is: typed settings, their strict YAML form, presets for every figure, grids of settings, and the hash that is a
+// run's identity. A sweep's runs, and the stacks in which they train together, are a function of the spec alone. Families of tasks and kinds of
+// nets bring their own settings (packages tasks and net); no name of one stands here.
 package spec
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
+
+	"raretask/pkg/mixture"
+	"raretask/pkg/net"
+	"raretask/pkg/theory"
 	"raretask/tasks"
 )
 
 // Run is everything that decides one training run, save the backend it runs on.
+//
+// Fields have the tags of Settings: vary:"run" for what may differ among runs that train side by side, vary:"input" for what stacks of one
+// compiled program may differ in, hash:"-" for what doesn't change the path of the weights, and role:"seed" for seeds.
 type Run struct {
 	Mixture Mixture `yaml:"mixture" json:"mixture"`
 	Net     Net     `yaml:"net" json:"net"`
@@ -24,34 +31,34 @@ type Run struct {
 
 // Mixture is which tasks there are and how often each is drawn (Sec. 3, App. B.1).
 type Mixture struct {
-	Family    string     `yaml:"family" json:"family"`       // regression | parity
-	Tasks     int        `yaml:"tasks" json:"tasks"`         // K
-	Dim       int        `yaml:"dim" json:"dim"`             // regression: D, input dimensions; parity: n, random bits
-	Block     int        `yaml:"block" json:"block"`         // regression: d_T, directions of a task; parity: k, bits of a task
-	Alpha     [2]float64 `yaml:"alpha,flow" json:"alpha"`    // regression: spectrum exponent of the most frequent … the rarest task, on a uniform grid
-	Frequency Frequency  `yaml:"frequency" json:"frequency"` // pi_k
-	Seed      uint32     `yaml:"seed" json:"seed,omitempty"` // parity: which subsets of the bits are the tasks'
+	Family    string         `yaml:"family" json:"family" about:"kind of tasks"`
+	Tasks     int            `yaml:"tasks" json:"tasks" about:"number of tasks K"`
+	Settings  tasks.Settings `yaml:",inline" json:"-"` // of the family
+	Frequency Frequency      `yaml:"frequency" json:"frequency"`
 }
 
 // Frequency is a law for the tasks' frequencies.
 type Frequency struct {
-	Law      string  `yaml:"law" json:"law"`           // power: pi_k proportional to k^-exponent
-	Exponent float64 `yaml:"exponent" json:"exponent"` // beta; alpha + 1 of multitask sparse parity
+	Law      string  `yaml:"law" json:"law" vary:"input" about:"power: pi_k proportional to k^-exponent"`
+	Exponent float64 `yaml:"exponent" json:"exponent" vary:"input" about:"beta; alpha + 1 of multitask sparse parity"`
 }
 
 // Net is the network that is trained.
 type Net struct {
-	Kind  string `yaml:"kind" json:"kind"`             // bottleneck (linear) | mlp (ReLU)
-	Width int    `yaml:"width" json:"width"`           // N, neurons of a hidden layer
-	Depth int    `yaml:"depth" json:"depth,omitempty"` // hidden layers; absent or 0: 1
+	Kind     string       `yaml:"kind" json:"kind" about:"kind of network"`
+	Width    int          `yaml:"width" json:"width" vary:"run" about:"neurons of a hidden layer N"`
+	Settings net.Settings `yaml:",inline" json:"-"` // of the kind
 	// Parameterization is how initial values and learning rates change with width: standard, or mup (Yang & Hu,
 	// arXiv 2203.03466, for Adam), under which the best rate of one width is about that of all.
-	Parameterization string `yaml:"parameterization" json:"parameterization,omitempty"` // absent: standard
-	Base             int    `yaml:"base" json:"base,omitempty"`                         // mup: the width at which rates are those of standard
+	Parameterization string `yaml:"parameterization" json:"parameterization" about:"standard, or mup (Yang & Hu, arXiv 2203.03466)"`
+	Base             int    `yaml:"base" json:"base" about:"mup: the width at which rates are those of standard"`
 }
 
-// Layers returns the number of hidden layers.
-func (n Net) Layers() int { return max(1, n.Depth) }
+// NewNet returns a net of a kind, with the kind's default settings.
+func NewNet(kind string, width int) Net {
+	k, _ := net.Named(kind) // an unknown one has no settings, which Validate says
+	return Net{Kind: kind, Width: width, Settings: k.Defaults, Parameterization: "standard"}
+}
 
 // Shrink returns base/width under mup, the factor of the readout's output and of the learning rate of weights between
 // hidden layers; 1 under the standard parameterization.
@@ -62,34 +69,31 @@ func (n Net) Shrink() float64 {
 	return float64(n.Base) / float64(n.Width)
 }
 
-// canonical returns the net with one form for each meaning, so that equal runs have equal hashes.
-func (n Net) canonical() Net {
-	if n.Depth == 1 {
-		n.Depth = 0
-	}
-	if n.Parameterization == "standard" {
-		n.Parameterization = ""
-	}
-	return n
-}
-
 // Train is how the network is trained.
 type Train struct {
-	Batch       int     `yaml:"batch" json:"batch"`             // B, samples in a step
-	Steps       int     `yaml:"steps" json:"steps"`             // optimizer steps
-	Optimizer   string  `yaml:"optimizer" json:"optimizer"`     // adamw, or adam (without decay); betas .9 and .999, epsilon 1e-8
-	Rate        float64 `yaml:"rate" json:"rate"`               // peak learning rate
-	Schedule    string  `yaml:"schedule" json:"schedule"`       // constant | inverse-sqrt: rate·min(t/warmup, sqrt(warmup/t))
-	Warmup      int     `yaml:"warmup" json:"warmup"`           // steps
-	Decay       float64 `yaml:"decay" json:"decay"`             // decoupled weight decay
-	Clip        float64 `yaml:"clip" json:"clip"`               // largest gradient norm of a run; 0 = no clipping
-	Seed        uint32  `yaml:"seed" json:"seed"`               // of the data and the initial values
-	Data        *uint32 `yaml:"data" json:"data,omitempty"`     // seed of the data alone; as seed where absent
-	Evaluations int     `yaml:"evaluations" json:"evaluations"` // about this many, at log-spaced steps, the last one included
+	Batch       int        `yaml:"batch" json:"batch" about:"samples in a step B"`
+	Steps       int        `yaml:"steps" json:"steps" vary:"input" about:"optimizer steps of the whole run"`
+	Optimizer   string     `yaml:"optimizer" json:"optimizer" about:"adamw, adam (without decay) or sgd (neither moments nor decay)"`
+	Rate        float64    `yaml:"rate" json:"rate" vary:"run" about:"peak learning rate"`
+	Schedule    string     `yaml:"schedule" json:"schedule" about:"after a linear warm-up: constant, inverse-sqrt (sqrt(warmup/t)) or cosine (to floor at the last step)"`
+	Warmup      int        `yaml:"warmup" json:"warmup" about:"steps until the peak rate"`
+	Floor       float64    `yaml:"floor" json:"floor" about:"cosine: share of the peak rate at the last step"`
+	Betas       [2]float64 `yaml:"betas,flow" json:"betas" about:"adam: how much of the first and the second moment a step keeps"`
+	Epsilon     float64    `yaml:"epsilon" json:"epsilon" about:"adam: added to the root of the second moment"`
+	Decay       float64    `yaml:"decay" json:"decay" about:"decoupled weight decay"`
+	Decays      string     `yaml:"decays" json:"decays" about:"which weights decay: all, or matrices (no biases and gains)"`
+	Clip        float64    `yaml:"clip" json:"clip" about:"largest gradient norm of a run; 0: no clipping"`
+	Products    string     `yaml:"products" json:"products" about:"type of matrix products: float32 or bfloat16; all else is float32"`
+	Seed        uint32     `yaml:"seed" json:"seed" vary:"run" role:"seed" about:"seed of the initial values, and of the data unless data differs"`
+	Data        *uint32    `yaml:"data" json:"data,omitempty" vary:"input" role:"seed" about:"seed of the data stream; as seed where absent"`
+	Evaluations int        `yaml:"evaluations" json:"evaluations" vary:"input" hash:"-" about:"about this many, at log-spaced steps, the last one included"`
 
 	Injection    Injection    `yaml:"injection" json:"injection,omitzero"`       // none unless it names a task
 	Intervention Intervention `yaml:"intervention" json:"intervention,omitzero"` // none unless it has a kind
 }
+
+// Injection is a schedule by which one task enters training.
+type Injection = mixture.Injection
 
 // Intervention changes how one task's gradient meets that of all others, to test whether the others overwrite it.
 //
@@ -98,100 +102,20 @@ type Train struct {
 //	                                     the other (PCGrad, arXiv 2001.06782, with two tasks: this one and the rest)
 //	{kind: mask, task: 16}               the others' gradient doesn't touch the first layer's weights from the task's own inputs
 type Intervention struct {
-	Kind   string  `yaml:"kind" json:"kind"`
-	Task   int     `yaml:"task" json:"task"`              // 1 = most frequent
-	Factor float64 `yaml:"factor" json:"factor,omitzero"` // weight alone
+	Kind   string  `yaml:"kind" json:"kind" about:"how the gradient of a task meets the others': weight, surgery or mask"`
+	Task   int     `yaml:"task" json:"task" about:"task of the intervention, 1 = most frequent"`
+	Factor float64 `yaml:"factor" json:"factor,omitzero" about:"weight: factor of that task's loss"`
 }
 
-// validate returns a *KeyError for the first impossible setting of an intervention in a run.
-func (i Intervention) validate(r Run) error {
-	if i == (Intervention{}) {
-		return nil
+// Default returns the settings that a spec starts from: the reduced scale at which the theory shows on two cores.
+func Default() Run {
+	family, _ := tasks.Named("regression")
+	return Run{
+		Mixture: Mixture{Family: family.Name, Tasks: 16, Settings: family.Defaults, Frequency: Frequency{Law: "power", Exponent: 1}},
+		Net:     NewNet("bottleneck", 32),
+		Train: Train{Batch: 256, Steps: 20000, Optimizer: "adamw", Rate: 3e-3, Schedule: "inverse-sqrt", Warmup: 500, Betas: [2]float64{.9, .999},
+			Epsilon: 1e-8, Decay: .01, Decays: "all", Clip: 1, Products: "float32", Evaluations: 40},
 	}
-	for _, c := range []struct {
-		ok    bool
-		key   string
-		value any
-		want  string
-	}{
-		{slices.Contains([]string{"weight", "surgery", "mask"}, i.Kind), "kind", i.Kind, "weight, surgery or mask"},
-		{i.Task >= 1 && i.Task <= r.Mixture.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", r.Mixture.Tasks)},
-		{i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"},
-		{i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"},
-		{i.Kind != "mask" || r.Mixture.Family == "regression", "kind", i.Kind,
-			fmt.Sprintf("weight or surgery: tasks of %s share their inputs, and only regression has inputs that are one task's alone", r.Mixture.Family)},
-	} {
-		if !c.ok {
-			return &KeyError{"train.intervention." + c.key, c.value, c.want}
-		}
-	}
-	return nil
-}
-
-// Injection is a schedule by which one task enters training. From step from until step until the task is withheld
-// from the draws, and the last length steps of every gap steps carry a stated number of its samples instead (Sec. 3,
-// Fig 4: the same number of samples as without a schedule, but in bulk). Outside those steps the draws are as ever.
-//
-//	{task: 16, gap: 384}                          withheld, then the samples of 384 steps at once
-//	{task: 16, gap: 384, length: 32}              the same in bursts of 32 steps
-//	{task: 16, gap: 100, samples: 10}             10 samples take the place of others every 100 steps
-//	{task: 16, gap: 1, samples: 256, until: 2000} a curriculum: first 2000 steps of the task alone (batch 256)
-//	{task: 16, gap: 1000, from: 9000}             as ever, then withheld, then back in bulk
-type Injection struct {
-	Task    int `yaml:"task" json:"task"`                // 1 = most frequent; 0: no schedule
-	Gap     int `yaml:"gap" json:"gap"`                  // G, steps
-	Length  int `yaml:"length" json:"length,omitzero"`   // steps of an injection; 0 counts as 1
-	Samples int `yaml:"samples" json:"samples,omitzero"` // of an injection; 0: G·B·pi_r, which matches the frequency
-	From    int `yaml:"from" json:"from,omitzero"`       // steps done when the schedule begins
-	Until   int `yaml:"until" json:"until,omitzero"`     // steps done when it ends; 0: never
-}
-
-// Steps returns the number of steps of an injection.
-func (i Injection) Steps() int { return max(1, i.Length) }
-
-// PerStep returns how many samples of the task a step of an injection carries on average.
-func (i Injection) PerStep(batch int, frequency float64) float64 {
-	samples := float64(i.Samples)
-	if i.Samples == 0 {
-		samples = float64(i.Gap) * float64(batch) * frequency
-	}
-	return samples / float64(i.Steps())
-}
-
-// validate returns a *KeyError for the first impossible setting of a schedule for a run.
-func (i Injection) validate(r Run) error {
-	if i == (Injection{}) {
-		return nil
-	}
-	key := func(name string, value any, want string) error {
-		return &KeyError{"train.injection." + name, value, want}
-	}
-	switch {
-	case i.Task < 1 || i.Task > r.Mixture.Tasks:
-		return key("task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", r.Mixture.Tasks))
-	case r.Mixture.Tasks < 2:
-		return key("task", i.Task, "a mixture of at least 2 tasks, so that others remain when it is withheld")
-	case i.Gap < 1:
-		return key("gap", i.Gap, "at least 1 step")
-	case i.Length < 0 || i.Length > i.Gap:
-		return key("length", i.Length, fmt.Sprintf("0 … gap (%d)", i.Gap))
-	case i.Samples < 0:
-		return key("samples", i.Samples, "at least 0 (0: gap·batch·frequency)")
-	case i.From < 0:
-		return key("from", i.From, "at least 0 steps")
-	case i.Until != 0 && i.Until <= i.From:
-		return key("until", i.Until, fmt.Sprintf("0 (never) or more than from (%d)", i.From))
-	}
-	frequency := r.Mixture.Frequencies()[i.Task-1]
-	if m := i.PerStep(r.Train.Batch, frequency); m > float64(r.Train.Batch) {
-		name, value := "gap", i.Gap
-		want := fmt.Sprintf("at most %d, or a longer injection", int(float64(i.Steps())/frequency))
-		if i.Samples > 0 {
-			name, value, want = "samples", i.Samples, fmt.Sprintf("at most batch·length = %d", r.Train.Batch*i.Steps())
-		}
-		return key(name, value, fmt.Sprintf("%s: a step would carry %.4g samples of task %d in a batch of %d", want, m, i.Task, r.Train.Batch))
-	}
-	return nil
 }
 
 // DataSeed returns the seed of the data stream.
@@ -202,28 +126,12 @@ func (t Train) DataSeed() uint32 {
 	return t.Seed
 }
 
-// Default returns the settings that a spec starts from: the reduced scale at which the theory shows on two cores.
-func Default() Run {
-	return Run{
-		Mixture: Mixture{Family: "regression", Tasks: 16, Dim: 128, Block: 8, Alpha: [2]float64{2, 2},
-			Frequency: Frequency{Law: "power", Exponent: 1}},
-		Net: Net{Kind: "bottleneck", Width: 32},
-		Train: Train{Batch: 256, Steps: 20000, Optimizer: "adamw", Rate: 3e-3, Schedule: "inverse-sqrt", Warmup: 500,
-			Decay: .01, Clip: 1, Evaluations: 40},
+// canonical returns the run with one form for each meaning.
+func (r Run) canonical() Run {
+	if r.Train.Data != nil && *r.Train.Data == r.Train.Seed {
+		r.Train.Data = nil
 	}
-}
-
-// Alphas returns the spectrum exponent of each task, most frequent first: a uniform grid between the ends of Alpha.
-func (m Mixture) Alphas() []float64 {
-	alphas := make([]float64, m.Tasks)
-	for k := range alphas {
-		at := 0.
-		if m.Tasks > 1 {
-			at = float64(k) / float64(m.Tasks-1)
-		}
-		alphas[k] = m.Alpha[0] + at*(m.Alpha[1]-m.Alpha[0])
-	}
-	return alphas
+	return r
 }
 
 // Frequencies returns pi_k, most frequent first; they sum to one.
@@ -240,145 +148,190 @@ func (m Mixture) Frequencies() []float64 {
 	return pi
 }
 
-// KeyError says which setting has an impossible value, and which values are possible.
-type KeyError struct {
-	Key   string // dotted, as in "mixture.frequency.exponent"
-	Value any
-	Want  string
+// Signature returns what samples of the mixture look like.
+func (m Mixture) Signature() tasks.Signature { return m.Settings.Signature(m.Tasks) }
+
+// Mixture returns the mixture that batches are drawn of.
+func (m Mixture) Mixture() (*mixture.Mixture, error) {
+	family, err := m.Settings.Family(m.Tasks)
+	if err != nil {
+		return nil, err
+	}
+	return mixture.New(family, m.Frequencies())
 }
 
-func (e *KeyError) Error() string { return fmt.Sprintf("%s: %v: want %s", e.Key, e.Value, e.Want) }
+// Theory returns the mixture as package theory takes it; an error where the family has no closed forms.
+func (m Mixture) Theory() (theory.Mixture, error) {
+	family, err := m.Settings.Family(m.Tasks)
+	if err != nil {
+		return theory.Mixture{}, err
+	}
+	spectral, ok := family.(tasks.Spectral)
+	if !ok {
+		return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms, as regression has"}
+	}
+	return theory.Mixture{Frequency: m.Frequencies(), Spectrum: spectral.Spectra()}, nil
+}
+
+// New returns the run's net.
+func (r Run) New() net.Net {
+	n := r.Net
+	shape := net.Shape{Width: n.Width, Mup: n.Parameterization == "mup", Shrink: n.Shrink(), Products: dtypes.Float32}
+	if r.Train.Products == "bfloat16" {
+		shape.Products = dtypes.BFloat16
+	}
+	return n.Settings.Net(r.Mixture.Signature(), shape)
+}
+
+// Parameters returns how many numbers the run trains.
+func (r Run) Parameters() int {
+	n := 0
+	for _, w := range r.New().Weights() {
+		n += w.Size()
+	}
+	return n
+}
+
+// KeyError says which setting has an impossible value, and which values are possible.
+type KeyError = tasks.KeyError
+
+// under puts a prefix before the key of a *KeyError.
+func under(prefix string, err error) error {
+	if bad, ok := err.(*KeyError); ok {
+		return &KeyError{Key: prefix + "." + bad.Key, Value: bad.Value, Want: bad.Want}
+	}
+	return err
+}
+
+// Bounds of settings. They keep every product of sizes a whole number, counts of samples exact in float32, and steps in an int32.
+const (
+	largestCount = 1 << 20 // tasks, widths
+	largestBatch = 1 << 24 // float32 counts no further
+	largestEvals = 10_000
+)
 
 // Validate returns a *KeyError for the first impossible setting.
 func (r Run) Validate() error {
-	m, n, t := r.Mixture, r.Net, r.Train
-	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
-	type check struct {
-		ok    bool
-		key   string
-		value any
-		want  string
-	}
-	checks := []check{
-		{oneOf(m.Family, "regression", "parity"), "mixture.family", m.Family, "regression or parity"},
-		{m.Tasks >= 1, "mixture.tasks", m.Tasks, "at least 1"},
-	}
-	if m.Family == "parity" {
-		checks = append(checks, []check{
-			{m.Block >= 1 && m.Block <= m.Dim, "mixture.block", m.Block, fmt.Sprintf("1 … mixture.dim (%d) bits for each task", m.Dim)},
-			{float64(m.Tasks) <= tasks.Subsets(m.Dim, m.Block), "mixture.tasks", m.Tasks,
-				fmt.Sprintf("at most %.0f, the subsets of %d of %d bits: no two tasks are alike", tasks.Subsets(m.Dim, m.Block), m.Block, m.Dim)},
-			{m.Alpha == Default().Mixture.Alpha, "mixture.alpha", m.Alpha, "it left out: parity has no spectrum; alpha of its frequencies is mixture.frequency.exponent - 1"},
-			{n.Kind != "bottleneck", "net.kind", n.Kind, "mlp: a linear net can't learn parity"},
-		}...)
-	} else {
-		checks = append(checks, []check{
-			{m.Block >= 1, "mixture.block", m.Block, "at least 1 direction for each task"},
-			{m.Dim >= m.Tasks*m.Block, "mixture.dim", m.Dim,
-				fmt.Sprintf("at least tasks·block = %d·%d = %d, so that every task has directions of its own", m.Tasks, m.Block, m.Tasks*m.Block)},
-			{finite(m.Alpha[0]) && m.Alpha[0] >= 0 && finite(m.Alpha[1]) && m.Alpha[1] >= 0, "mixture.alpha", m.Alpha, "two finite numbers >= 0"},
-			{m.Seed == 0, "mixture.seed", m.Seed, "it left out: only parity draws its tasks; data and initial values follow train.seed"},
-		}...)
-	}
-	checks = append(checks, []check{
-		{oneOf(m.Frequency.Law, "power"), "mixture.frequency.law", m.Frequency.Law, "power"},
-		{finite(m.Frequency.Exponent) && m.Frequency.Exponent >= 0, "mixture.frequency.exponent", m.Frequency.Exponent, "a finite number >= 0"},
-		{oneOf(n.Kind, "bottleneck", "mlp"), "net.kind", n.Kind, "bottleneck or mlp"},
-		{n.Kind != "bottleneck" || n.Width >= 1 && n.Width <= m.Dim, "net.width", n.Width, fmt.Sprintf("1 … mixture.dim (%d)", m.Dim)},
-		{n.Width >= 1, "net.width", n.Width, "at least 1"},
-		{n.Depth >= 0, "net.depth", n.Depth, "at least 1 hidden layer"},
-		{n.Kind != "bottleneck" || n.Depth <= 1, "net.depth", n.Depth, "1 for a bottleneck: more linear layers of one width compute nothing else; mlp has any depth"},
-		{oneOf(n.Parameterization, "", "standard", "mup"), "net.parameterization", n.Parameterization, "standard or mup"},
-		{n.Parameterization != "mup" || n.Base >= 1, "net.base", n.Base, "at least 1 with mup: the width at which rates are those of standard"},
-		{n.Parameterization == "mup" || n.Base == 0, "net.base", n.Base, "it left out, or net.parameterization: mup"},
-		{t.Batch >= 1, "train.batch", t.Batch, "at least 1"},
-		{t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, "at least 1"},
-		{oneOf(t.Optimizer, "adamw", "adam"), "train.optimizer", t.Optimizer, "adamw or adam"},
-		{finite(t.Rate) && t.Rate > 0, "train.rate", t.Rate, "a finite number > 0"},
-		{oneOf(t.Schedule, "inverse-sqrt", "constant"), "train.schedule", t.Schedule, "inverse-sqrt or constant"},
-		{t.Warmup >= 1, "train.warmup", t.Warmup, "at least 1 step"},
-		{finite(t.Decay) && t.Decay >= 0, "train.decay", t.Decay, "a finite number >= 0"},
-		{t.Optimizer != "adam" || t.Decay == 0, "train.decay", t.Decay, "0 for adam; adamw decays weights"},
-		{finite(t.Clip) && t.Clip >= 0, "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"},
-		{t.Evaluations >= 1, "train.evaluations", t.Evaluations, "at least 1"},
-	}...)
-	for _, c := range checks {
-		if !c.ok {
-			return &KeyError{c.key, c.value, c.want}
-		}
-	}
-	if err := t.Injection.validate(r); err != nil {
+	m := r.Mixture
+	if err := cmp.Or(
+		tasks.Want(m.Settings != nil, "mixture.family", m.Family, strings.Join(tasks.Names(), " or ")),
+		tasks.Want(m.Tasks >= 1 && m.Tasks <= largestCount, "mixture.tasks", m.Tasks, fmt.Sprintf("1 … %d", largestCount)),
+		tasks.Want(m.Frequency.Law == "power", "mixture.frequency.law", m.Frequency.Law, "power"),
+		tasks.Want(m.Frequency.Exponent >= 0 && m.Frequency.Exponent <= 100, "mixture.frequency.exponent", m.Frequency.Exponent, "0 … 100"),
+		tasks.Want(r.Net.Settings != nil, "net.kind", r.Net.Kind, strings.Join(net.Names(), " or ")),
+	); err != nil {
 		return err
 	}
-	return t.Intervention.validate(r)
+	if err := m.Settings.Check(m.Tasks); err != nil {
+		return under("mixture", err)
+	}
+	if err := r.Net.validate(m.Signature()); err != nil {
+		return err
+	}
+	if err := r.Train.validate(); err != nil {
+		return err
+	}
+	if err := r.Train.Injection.Check(r.Train.Batch, m.Frequencies()); err != nil {
+		return under("train.injection", err)
+	}
+	return under("train.intervention", r.Train.Intervention.check(m))
 }
 
-// engines is part of every hash, for each family: a number changes when the same spec of that family would train to other numbers.
-var engines = map[string]int{"regression": 2, "parity": 1}
-
-// Hash returns 16 hexadecimal digits that identify the settings.
-func (r Run) Hash() string { return r.hash(r) }
-
-// hash identifies v, which is made of runs of r's family.
-func (r Run) hash(v any) string {
-	text, err := json.Marshal(struct {
-		Engine int
-		Spec   any
-	}{engines[r.Mixture.Family], v})
-	if err != nil {
-		panic(fmt.Sprintf("spec: a run has no JSON form: %v", err)) // all fields are plain numbers and strings
+func (n Net) validate(of tasks.Signature) error {
+	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
+	mup := n.Parameterization == "mup"
+	if err := cmp.Or(
+		tasks.Want(n.Width >= 1 && n.Width <= largestCount, "net.width", n.Width, fmt.Sprintf("1 … %d", largestCount)),
+		tasks.Want(oneOf(n.Parameterization, "standard", "mup"), "net.parameterization", n.Parameterization, "standard or mup"),
+		tasks.Want(!mup || n.Base >= 1 && n.Base <= largestCount, "net.base", n.Base,
+			"at least 1 with mup: the width at which rates are those of standard"),
+		tasks.Want(mup || n.Base == 0, "net.base", n.Base, "it left out, or net.parameterization: mup"),
+	); err != nil {
+		return err
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
+	return under("net", n.Settings.Check(n.Width, of))
 }
 
-// Stack is runs that train side by side in one program, on one data stream. They share everything but
-// width, rate and the seed of the initial values.
-type Stack []Run
-
-// Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
-func (s Stack) Hash() string { return s[0].hash(s) }
-
-// Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
-// in what a compiled program takes as input (frequencies, seeds, rates, a family's constants, an injection's numbers).
-func (s Stack) Program() string {
-	var widths []string
-	for _, r := range s {
-		widths = append(widths, fmt.Sprint(r.Net.Width))
-	}
-	shape := s[0]
-	shape.Net.Width, shape.Mixture.Frequency, shape.Mixture.Seed = 0, Frequency{}, 0
-	shape.Train.Rate, shape.Train.Seed, shape.Train.Data, shape.Train.Steps, shape.Train.Evaluations = 0, 0, nil, 0, 0
-	if shape.Train.Injection != (Injection{}) {
-		shape.Train.Injection = Injection{Task: 1} // that there is one
-	}
-	return shape.hash(struct {
-		Shape  Run
-		Widths string
-	}{shape, strings.Join(widths, ",")})
+func (t Train) validate() error {
+	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
+	steps := fmt.Sprintf("1 … %d steps", math.MaxInt32)
+	share := func(v float64) bool { return v >= 0 && v < 1 }
+	atLeast0 := func(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
+	return cmp.Or(
+		tasks.Want(t.Batch >= 1 && t.Batch <= largestBatch, "train.batch", t.Batch, fmt.Sprintf("1 … %d", largestBatch)),
+		tasks.Want(t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, steps),
+		tasks.Want(oneOf(t.Optimizer, "adamw", "adam", "sgd"), "train.optimizer", t.Optimizer, "adamw, adam or sgd"),
+		tasks.Want(t.Rate > 0 && !math.IsInf(t.Rate, 1), "train.rate", t.Rate, "a finite number > 0"),
+		tasks.Want(oneOf(t.Schedule, "inverse-sqrt", "constant", "cosine"), "train.schedule", t.Schedule, "inverse-sqrt, constant or cosine"),
+		tasks.Want(t.Warmup >= 1 && t.Warmup <= math.MaxInt32, "train.warmup", t.Warmup, steps),
+		tasks.Want(share(t.Floor), "train.floor", t.Floor, "0 … 1, below 1"),
+		tasks.Want(t.Schedule == "cosine" || t.Floor == 0, "train.floor", t.Floor, "it left out: only cosine has a floor"),
+		tasks.Want(t.Schedule != "cosine" || t.Warmup < t.Steps, "train.warmup", t.Warmup,
+			fmt.Sprintf("less than train.steps (%d): cosine ends with the last step", t.Steps)),
+		tasks.Want(share(t.Betas[0]) && share(t.Betas[1]), "train.betas", t.Betas, "two numbers 0 … 1, below 1"),
+		tasks.Want(t.Epsilon > 0 && t.Epsilon <= 1, "train.epsilon", t.Epsilon, "a number > 0, at most 1"),
+		tasks.Want(atLeast0(t.Decay), "train.decay", t.Decay, "a finite number >= 0"),
+		tasks.Want(t.Optimizer == "adamw" || t.Decay == 0, "train.decay", t.Decay, fmt.Sprintf("0 for %s; adamw decays weights", t.Optimizer)),
+		tasks.Want(oneOf(t.Decays, "all", "matrices"), "train.decays", t.Decays, "all or matrices"),
+		tasks.Want(atLeast0(t.Clip), "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"),
+		tasks.Want(oneOf(t.Products, "float32", "bfloat16"), "train.products", t.Products, "float32 or bfloat16"),
+		tasks.Want(t.Evaluations >= 1 && t.Evaluations <= largestEvals, "train.evaluations", t.Evaluations, fmt.Sprintf("1 … %d", largestEvals)),
+	)
 }
 
-// Stacks splits runs into stacks: one for each mixture, training set-up and data stream, its runs ordered by
-// width. The order of stacks is that of their first runs.
-func Stacks(runs []Run) []Stack {
-	index := map[string]int{}
-	var stacks []Stack
-	for _, r := range runs {
-		shared := r
-		data := r.Train.DataSeed()
-		shared.Net.Width, shared.Train.Rate, shared.Train.Seed, shared.Train.Data = 0, 0, 0, &data
-		key := r.hash(shared)
-		at, found := index[key]
-		if !found {
-			at = len(stacks)
-			index[key] = at
-			stacks = append(stacks, nil)
-		}
-		stacks[at] = append(stacks[at], r)
+// check returns a *KeyError for the first impossible setting of an intervention in a mixture.
+func (i Intervention) check(m Mixture) error {
+	if i == (Intervention{}) {
+		return nil
 	}
-	for _, s := range stacks {
-		slices.SortStableFunc(s, func(a, b Run) int { return a.Net.Width - b.Net.Width })
+	return cmp.Or(
+		tasks.Want(slices.Contains([]string{"weight", "surgery", "mask"}, i.Kind), "kind", i.Kind, "weight, surgery or mask"),
+		tasks.Want(i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
+		tasks.Want(i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"),
+		tasks.Want(i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"),
+		tasks.Want(i.Kind != "mask" || m.Signature().Disjoint, "kind", i.Kind,
+			fmt.Sprintf("weight or surgery: tasks of %s share their inputs, so that none can be masked", m.Family)),
+	)
+}
+
+// MarshalJSON writes the family's settings beside the mixture's own.
+func (m Mixture) MarshalJSON() ([]byte, error) {
+	type plain Mixture
+	return beside(plain(m), m.Settings)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (m *Mixture) UnmarshalJSON(text []byte) error {
+	type plain Mixture
+	if err := json.Unmarshal(text, (*plain)(m)); err != nil {
+		return err
 	}
-	return stacks
+	kind, ok := tasks.Named(m.Family)
+	if !ok {
+		return fmt.Errorf("spec: family %q: want %s", m.Family, strings.Join(tasks.Names(), " or "))
+	}
+	var err error
+	m.Settings, err = read(text, kind.Defaults)
+	return err
+}
+
+// MarshalJSON writes the kind's settings beside the net's own.
+func (n Net) MarshalJSON() ([]byte, error) {
+	type plain Net
+	return beside(plain(n), n.Settings)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (n *Net) UnmarshalJSON(text []byte) error {
+	type plain Net
+	if err := json.Unmarshal(text, (*plain)(n)); err != nil {
+		return err
+	}
+	kind, ok := net.Named(n.Kind)
+	if !ok {
+		return fmt.Errorf("spec: net %q: want %s", n.Kind, strings.Join(net.Names(), " or "))
+	}
+	var err error
+	n.Settings, err = read(text, kind.Defaults)
+	return err
 }

@@ -1,9 +1,11 @@
 package spec
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -48,6 +50,10 @@ type Sweep struct {
 	Base  Run
 	Grid  []Axis // every combination
 	Zip   []Axis // taken in step: the i-th value of each; combined with the grid
+	// Metrics are the registered names of what is measured; nil: all that its runs have by default.
+	Metrics []string
+	// Keep is after which steps weights are kept; nil: after the last.
+	Keep []int
 	// Memory is how many GiB a stack may take while it trains; runs that would take more are split into several stacks.
 	Memory float64
 
@@ -97,8 +103,14 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	if !slices.Contains(Scales, scale) {
 		return nil, &UnknownError{fmt.Sprintf("scale %q: want %s", scale, strings.Join(Scales, ", "))}
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
+	var document, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if err := documents.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := documents.Decode(&second); err == nil {
+		return nil, fmt.Errorf("%s:%d: a second document: want one", file, second.Line)
+	} else if !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	d := &decoder{file: file, lines: map[string]int{}}
@@ -111,14 +123,14 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		switch key {
 		case "about":
 			s.About = value.Value
-		case "mixture", "net", "train", "memory":
+		case "mixture", "net", "train", "memory", "metrics", "keep":
 			return s.apply(key, value)
 		case "grid", "zip":
 			return d.pairs(value, key, func(setting string, _ int, values *yaml.Node) error { return s.apply(key+"."+setting, values) })
 		case "scales":
 			scaled = value
 		default:
-			return d.errorf(line, key, "unknown key; allowed here: about, grid, memory, mixture, net, scales, train, zip")
+			return d.errorf(line, key, "unknown key; allowed here: about, grid, keep, memory, metrics, mixture, net, scales, train, zip")
 		}
 		return nil
 	})
@@ -134,34 +146,16 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	return s, err
 }
 
-// pairs calls f for each key of a mapping.
-func (d *decoder) pairs(node *yaml.Node, key string, f func(key string, line int, value *yaml.Node) error) error {
-	if node.Kind != yaml.MappingNode {
-		return d.errorf(node.Line, key, "%s: want keys and values", text(node))
-	}
-	seen := map[string]bool{}
-	for i := 0; i < len(node.Content); i += 2 {
-		name := node.Content[i]
-		if seen[name.Value] {
-			return d.errorf(name.Line, join(key, name.Value), "given twice")
-		}
-		seen[name.Value] = true
-		if err := f(name.Value, name.Line, node.Content[i+1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // scale applies the settings of one scale; those of the others are checked too.
 func (s *Sweep) scale(node *yaml.Node, scale string) error {
+	base := s.Base
 	return s.decoder.pairs(node, "scales", func(name string, line int, settings *yaml.Node) error {
 		if !slices.Contains(Scales, name) {
 			return s.decoder.errorf(line, "scales."+name, "unknown scale; allowed: %s", strings.Join(Scales, ", "))
 		}
 		target := s
 		if name != scale {
-			target = &Sweep{Base: s.Base, decoder: &decoder{file: s.decoder.file, lines: map[string]int{}}}
+			target = &Sweep{Base: base, decoder: &decoder{file: s.decoder.file, lines: map[string]int{}}}
 		}
 		return s.decoder.pairs(settings, "scales."+name, func(key string, _ int, value *yaml.Node) error { return target.apply(key, value) })
 	})
@@ -169,7 +163,14 @@ func (s *Sweep) scale(node *yaml.Node, scale string) error {
 
 // apply gives a setting of the base a value, or replaces an axis ("grid.net.width").
 func (s *Sweep) apply(key string, value *yaml.Node) error {
-	if key == "memory" {
+	switch key {
+	case "metrics":
+		s.decoder.lines[key] = value.Line
+		return s.decoder.list(value, key, "a list of names", "!!str", &s.Metrics)
+	case "keep":
+		s.decoder.lines[key] = value.Line
+		return s.decoder.list(value, key, "a list of steps", "!!int", &s.Keep)
+	case "memory":
 		if err := s.decoder.scalar(value, reflect.ValueOf(&s.Memory).Elem(), key); err != nil {
 			return err
 		}
@@ -191,6 +192,18 @@ func (s *Sweep) apply(key string, value *yaml.Node) error {
 		return s.decoder.set(&probe, setting, value.Content[0])
 	}
 	return s.decoder.set(&s.Base, key, value)
+}
+
+// list fills a list of scalars with a tag of YAML.
+func (d *decoder) list(node *yaml.Node, key, want, tag string, to any) error {
+	bad := node.Kind != yaml.SequenceNode
+	for _, item := range node.Content {
+		bad = bad || item.Tag != tag
+	}
+	if bad || node.Decode(to) != nil {
+		return d.errorf(node.Line, key, "%s: want %s", text(node), want)
+	}
+	return nil
 }
 
 func replace(axes []Axis, axis Axis) []Axis {
@@ -233,6 +246,9 @@ func Of(name string, base Run, grid ...Axis) (*Sweep, error) {
 // Runs returns every combination of the grid, the last axis varying fastest, each combination with every step of the
 // zip; all are valid, and no two are equal.
 func (s *Sweep) Runs() ([]Run, error) {
+	if err := s.countable(); err != nil {
+		return nil, err
+	}
 	runs := []Run{s.Base}
 	if len(s.Zip) > 0 {
 		runs = runs[:0]
@@ -262,17 +278,46 @@ func (s *Sweep) Runs() ([]Run, error) {
 		}
 		runs = next
 	}
-	seen := map[string]bool{}
+	seen, steps := map[string]bool{}, 0
 	for i, run := range runs {
 		if err := run.Validate(); err != nil {
 			return nil, s.decoder.at(err)
 		}
-		run.Net = run.Net.canonical()
+		run = run.canonical()
 		runs[i] = run
-		if seen[run.Hash()] {
-			return nil, fmt.Errorf("%s: the grid names the run width %d, seed %d twice: want different values on every axis", s.decoder.file, run.Net.Width, run.Train.Seed)
+		if hash := run.Hash(); seen[hash] {
+			return nil, fmt.Errorf("%s: the grid names the run width %d, seed %d twice: want different values on every axis",
+				s.decoder.file, run.Net.Width, run.Train.Seed)
+		} else {
+			seen[hash] = true
 		}
-		seen[run.Hash()] = true
+		steps = max(steps, run.Train.Steps)
+	}
+	for _, step := range s.Keep {
+		if step < 0 || step > steps {
+			return nil, s.At(&KeyError{Key: "keep", Value: step, Want: fmt.Sprintf("steps 0 … train.steps (%d)", steps)})
+		}
 	}
 	return runs, nil
+}
+
+// At attaches the spec's file and line to a *KeyError.
+func (s *Sweep) At(err error) error { return s.decoder.at(err) }
+
+// mostRuns is how many runs a sweep may have: all are expanded, hashed and planned at once.
+const mostRuns = 100_000
+
+// countable returns an error where a grid has too many runs to be expanded.
+func (s *Sweep) countable() error {
+	runs := 1.
+	for _, axis := range s.Grid {
+		runs *= float64(len(axis.values))
+	}
+	if len(s.Zip) > 0 {
+		runs *= float64(len(s.Zip[0].values))
+	}
+	if runs > mostRuns {
+		return fmt.Errorf("%s: grid: %.0f runs: want at most %d; split it into several specs", s.decoder.file, runs, mostRuns)
+	}
+	return nil
 }

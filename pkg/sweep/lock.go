@@ -43,8 +43,14 @@ func tryLock(path string) (*lock, error) {
 	return nil, l.Close()
 }
 
-// release removes the file while it is locked, so that no folder fills with them, and lets go.
-func (l *lock) release() error { return errors.Join(os.Remove(l.Path()), l.Close()) }
+// release removes the file while it is locked, so that no folder fills with them, and lets go. Somebody else may have removed it.
+func (l *lock) release() error {
+	err := os.Remove(l.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.Close())
+}
 
 // Locked tells whether a process is training a stack.
 func Locked(store *results.Store, stack spec.Stack) bool {

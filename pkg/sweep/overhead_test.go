@@ -33,7 +33,7 @@ func BenchmarkOverhead(b *testing.B) {
 	var one, raw, sweep, compile time.Duration
 	for b.Loop() {
 		store := &results.Store{Dir: b.TempDir()}
-		plan, err := NewPlan(s, store, on.Identity)
+		plan, err := NewPlan(s, store, &on.Identity)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func BenchmarkOverhead(b *testing.B) {
 		}
 		one += trainRaw(b, []*backend.Backend{on}, plan.Stacks)
 		raw += trainRaw(b, backends, plan.Stacks)
-		done, err := plan.Train(b.Context(), on, store, Options{})
+		done, err := plan.Train(b.Context(), on, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -62,10 +62,10 @@ func trainRaw(b *testing.B, backends []*backend.Backend, stacks []spec.Stack) ti
 	nothing := func(train.Snapshot) error { return nil }
 	programs := make([]*train.Program, len(backends))
 	for i, on := range backends {
-		program, err := train.New(on, stacks[0])
+		program, err := train.New(on, stacks[0], train.Options{})
 		if err == nil {
 			defer program.Finalize()
-			err = program.Train(b.Context(), stacks[0], []int{0}, nothing, nil) // which compiles it
+			err = program.Run(b.Context(), stacks[0], train.Training{Steps: []int{0}, Observe: nothing}) // which compiles it
 		}
 		if err != nil {
 			b.Fatal(err)
@@ -82,7 +82,7 @@ func trainRaw(b *testing.B, backends []*backend.Backend, stacks []spec.Stack) ti
 	for _, program := range programs {
 		all.Go(func() {
 			for stack := range queue {
-				if err := program.Train(b.Context(), stack, train.Steps(stack[0].Train), nothing, nil); err != nil {
+				if err := program.Run(b.Context(), stack, train.Training{Steps: train.Steps(stack[0].Train), Observe: nothing}); err != nil {
 					b.Error(err)
 				}
 			}

@@ -13,136 +13,248 @@ import (
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
 	"raretask/pkg/train"
+
+	_ "raretask/pkg/allocation" // metrics that sweeps can name, or have by default
+	_ "raretask/pkg/exact"
 )
 
 // Plan is what a sweep would do.
 type Plan struct {
 	Stacks []spec.Stack
-	Done   []string // for each stack the file of its results, "" where it has yet to be trained
+	Done   []*results.File // for each stack its results, nil where it has yet to be trained
+
+	metrics []string // of the sweep; nil: the default ones
+	asked   []string // their names, ascending
+	keep    []int
+	store   *results.Store
+	on      *backend.Identity // whose results count; nil: whatever backend's
+	keys    []string          // of each stack's program
+	costs   []train.Cost
+	columns map[string][]train.Column  // that runs of a program have
+	partial []*results.IncompleteError // results that lack something of what is asked
 }
 
 // Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as long
 // as the sweep's memory allows; the split is a function of the spec alone.
 func Stacks(s *spec.Sweep) ([]spec.Stack, error) {
+	stacks, _, err := split(s)
+	return stacks, err
+}
+
+func split(s *spec.Sweep) (stacks []spec.Stack, costs []train.Cost, err error) {
 	runs, err := s.Runs()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if err := train.CheckMetrics(s.Metrics); err != nil {
+		return nil, nil, s.At(err)
 	}
 	limit := s.Memory
 	if limit == 0 {
 		limit = spec.DefaultMemory
 	}
-	var split []spec.Stack
 	for _, stack := range spec.Stacks(runs) {
-		for len(stack) > 0 {
-			n := 0
-			for n < len(stack) {
-				cost, err := train.CostOf(stack[:n+1])
-				if err != nil {
-					return nil, err
-				}
-				if gib(cost.Memory) > limit {
-					break
-				}
-				n++
+		var cost train.Cost
+		first := 0
+		for i, run := range stack {
+			next := cost.With(run)
+			if gib(next.Memory) > limit && i > first {
+				stacks, costs = append(stacks, stack[first:i:i]), append(costs, cost)
+				first, next = i, train.Cost{}.With(run)
 			}
-			if n == 0 {
-				cost, _ := train.CostOf(stack[:1])
-				return nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: want memory: %.2g or more in the spec, which allows %g",
-					s.Name, stack[0].Net.Width, gib(cost.Memory), gib(cost.Memory)*1.05, limit)
+			if gib(next.Memory) > limit {
+				return nil, nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: want memory: %.2g or more in the spec, which allows %g",
+					s.Name, run.Net.Width, gib(next.Memory), gib(next.Memory)*1.05, limit)
 			}
-			split, stack = append(split, stack[:n:n]), stack[n:]
+			cost = next
 		}
+		stacks, costs = append(stacks, stack[first:]), append(costs, cost)
 	}
-	return split, nil
+	return stacks, costs, nil
 }
 
 func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 
-// NewPlan looks up which stacks of a sweep have results. A damaged file is reported and counts as missing.
-func NewPlan(s *spec.Sweep, store *results.Store, id backend.Identity) (*Plan, error) {
-	stacks, err := Stacks(s)
+// NewPlan looks up which stacks of a sweep have results on a backend; nil: on whatever one. A damaged file is reported and counts as missing.
+func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, error) {
+	stacks, costs, err := split(s)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Stacks: stacks, Done: make([]string, len(stacks))}
-	return p, p.look(func(stack spec.Stack) (string, error) { return store.Find(stack, id) })
+	return planOf(stacks, costs, s.Metrics, s.Keep, store, on)
+}
+
+func planOf(stacks []spec.Stack, costs []train.Cost, metrics []string, keep []int, store *results.Store, on *backend.Identity) (*Plan, error) {
+	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil), keep: keep, store: store, on: on,
+		costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks))}
+	if metrics == nil {
+		p.asked = train.DefaultMetrics()
+	}
+	for _, stack := range stacks {
+		key := stack.Program() + train.Options{Metrics: p.asked}.Key()
+		p.keys = append(p.keys, key)
+		if _, known := p.columns[key]; !known {
+			columns, err := columnsOf(stack, p.asked)
+			if err != nil {
+				return nil, err
+			}
+			p.columns[key] = columns
+		}
+		if costs == nil {
+			p.costs = append(p.costs, train.CostOf(stack))
+		}
+	}
+	return p, p.look()
+}
+
+// columnsOf returns the columns that runs of a stack have, each once.
+func columnsOf(stack spec.Stack, metrics []string) ([]train.Column, error) {
+	var columns []train.Column
+	for _, run := range stack {
+		m, err := train.NewMeasurer(nil, run, metrics)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range m.Columns {
+			if !slices.Contains(columns, c) {
+				columns = append(columns, c)
+			}
+		}
+		m.Close()
+	}
+	return columns, nil
+}
+
+// want returns what is asked of a stack's results.
+func (p *Plan) want(i int) results.Want {
+	w := results.Want{Steps: train.Steps(p.Stacks[i][0].Train), Named: p.metrics != nil || len(p.keep) > 0}
+	for _, c := range p.columns[p.keys[i]] {
+		w.Columns = append(w.Columns, c.Name)
+	}
+	// Weights that were kept by default may be gone (sweep clean): nobody asked for them.
+	for _, step := range slices.Compact(slices.Sorted(slices.Values(p.keep))) {
+		if step <= p.Stacks[i][0].Train.Steps {
+			w.Keep = append(w.Keep, step)
+		}
+	}
+	return w
 }
 
 // look looks every stack up that isn't known to be done.
-func (p *Plan) look(find func(spec.Stack) (string, error)) error {
-	for i, stack := range p.Stacks {
-		if p.Done[i] != "" {
-			continue
+func (p *Plan) look() error {
+	on, err := p.backends()
+	if err != nil {
+		return err
+	}
+	for i := range p.Stacks {
+		if p.Done[i] == nil {
+			if err := p.lookUp(i, on); err != nil {
+				return err
+			}
 		}
-		path, err := lookUp(stack, find)
-		if err != nil {
-			return err
-		}
-		p.Done[i] = path
 	}
 	return nil
 }
 
-// lookUp returns the file of a stack's results, "" where there is none; a damaged one is reported.
-func lookUp(stack spec.Stack, find func(spec.Stack) (string, error)) (string, error) {
-	path, err := find(stack)
-	var damaged *results.DamagedError
-	switch {
-	case errors.As(err, &damaged):
-		slog.Warn(err.Error())
-		return "", nil
-	case errors.Is(err, results.ErrMissing):
-		return "", nil
+// backends returns the keys of those whose results count.
+func (p *Plan) backends() ([]string, error) {
+	if p.on != nil {
+		return []string{p.on.Key()}, nil
 	}
-	return path, err
+	return p.store.Backends()
 }
 
-// Missing returns how many stacks have yet to be trained.
-func (p *Plan) Missing() int { return len(p.left()) }
+// lookUp looks for a stack's results on backends. What is damaged or of another version is reported and counts as missing.
+func (p *Plan) lookUp(i int, on []string) error {
+	file, err := p.store.Find(p.Stacks[i], on, p.want(i))
+	var damaged *results.DamagedError
+	var older *results.OlderError
+	var incomplete *results.IncompleteError
+	p.partial[i] = nil
+	switch {
+	case errors.As(err, &damaged), errors.As(err, &older):
+		slog.Warn(err.Error())
+	case errors.As(err, &incomplete):
+		p.partial[i] = incomplete
+	case errors.Is(err, results.ErrMissing):
+	case err != nil:
+		return err
+	default:
+		p.Done[i] = file
+	}
+	return nil
+}
+
+// Missing returns how many stacks have yet to be trained, or measured.
+func (p *Plan) Missing() int {
+	n := 0
+	for _, f := range p.Done {
+		if f == nil {
+			n++
+		}
+	}
+	return n
+}
 
 // left returns the indices of the stacks that have yet to be trained, those of one program together, so that each
 // program is compiled once.
 func (p *Plan) left() []int {
 	first := map[string]int{}
 	var left []int
-	for i, stack := range p.Stacks {
-		if p.Done[i] != "" {
+	for i, key := range p.keys {
+		if p.Done[i] != nil {
 			continue
 		}
 		left = append(left, i)
-		if _, found := first[stack.Program()]; !found {
-			first[stack.Program()] = i
+		if _, found := first[key]; !found {
+			first[key] = i
 		}
 	}
-	slices.SortStableFunc(left, func(a, b int) int { return first[p.Stacks[a].Program()] - first[p.Stacks[b].Program()] })
+	slices.SortStableFunc(left, func(a, b int) int { return first[p.keys[a]] - first[p.keys[b]] })
 	return left
+}
+
+// Programs returns how many programs what is left takes.
+func (p *Plan) Programs() int {
+	programs := map[string]bool{}
+	for _, i := range p.left() {
+		programs[p.keys[i]] = true
+	}
+	return len(programs)
 }
 
 // Runs returns how many runs the stacks have, and how many of them are done.
 func (p *Plan) Runs() (all, done int) {
 	for i, stack := range p.Stacks {
 		all += len(stack)
-		if p.Done[i] != "" {
+		if p.Done[i] != nil {
 			done += len(stack)
 		}
 	}
 	return all, done
 }
 
-// Cost returns what training all stacks takes, and what is left of it. Memory is that of the largest stack.
-func (p *Plan) Cost() (all, left train.Cost, err error) {
-	for i, stack := range p.Stacks {
-		c, err := train.CostOf(stack)
-		if err != nil {
-			return all, left, err
-		}
-		all = train.Cost{Parameters: all.Parameters + c.Parameters, FLOPs: all.FLOPs + c.FLOPs, Memory: max(all.Memory, c.Memory)}
-		if p.Done[i] == "" {
-			left = train.Cost{Parameters: left.Parameters + c.Parameters, FLOPs: left.FLOPs + c.FLOPs, Memory: max(left.Memory, c.Memory)}
+// Cost returns what training all stacks takes, and what is left of it. Memory is that of the largest stack, Kept the bytes of kept weights.
+func (p *Plan) Cost() (all, left train.Cost) {
+	for i, c := range p.costs {
+		kept := 4 * c.Parameters * len(p.kept(i))
+		for _, sum := range []*train.Cost{&all, &left} {
+			if sum == &left && p.Done[i] != nil {
+				continue
+			}
+			*sum = train.Cost{Parameters: sum.Parameters + c.Parameters, FLOPs: sum.FLOPs + c.FLOPs, Memory: max(sum.Memory, c.Memory), Kept: sum.Kept + kept}
 		}
 	}
-	return all, left, nil
+	return all, left
+}
+
+// kept returns the steps after which weights of a stack are kept.
+func (p *Plan) kept(i int) []int {
+	steps := p.Stacks[i][0].Train.Steps
+	if p.keep == nil {
+		return []int{steps}
+	}
+	return p.want(i).Keep
 }
 
 // worthwhile is how many seconds of training, roughly, make it worth while to compile a program once more, which takes one or two and
@@ -150,23 +262,24 @@ func (p *Plan) Cost() (all, left train.Cost, err error) {
 const worthwhile = 5.
 
 // roughly returns about how many seconds a stack trains: in small nets what starting operations takes, in large ones products.
-func roughly(stack spec.Stack) float64 {
-	t := stack[0].Train
-	cost, _ := train.CostOf(stack) // Cost has reported its error
-	return max(float64(t.Steps)*5e-4+float64(len(train.Steps(t)))*2e-3, cost.FLOPs/1e11)
+func (p *Plan) roughly(i int) float64 {
+	t := p.Stacks[i][0].Train
+	return max(float64(t.Steps)*5e-4+float64(len(train.Steps(t)))*2e-3, p.costs[i].FLOPs/1e11)
 }
 
 // workers returns how many of the stacks that are left are best trained at a time. A backend that can't be divided takes two: one is evaluated
-// while the other trains.
+// while the other trains; on a device of its own, whose memory is not known here, one.
 func (p *Plan) workers(b *backend.Backend) int {
-	if b.Parts() == 1 {
+	switch {
+	case b.Identity.Name != "xla:cpu" && b.Identity.Name != "go":
+		return 1
+	case b.Parts() == 1:
 		return min(2, runtime.NumCPU())
 	}
 	stacks, seconds := map[string]int{}, map[string]float64{}
 	for _, i := range p.left() {
-		key := p.Stacks[i].Program()
-		stacks[key]++
-		seconds[key] += roughly(p.Stacks[i])
+		stacks[p.keys[i]]++
+		seconds[p.keys[i]] += p.roughly(i)
 	}
 	n := 0
 	for key, of := range stacks {
@@ -194,15 +307,10 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 	var programs []program // ascending in the FLOPs of a step
 	at := map[string]int{}
 	for _, i := range p.left() {
-		stack := p.Stacks[i]
-		key := stack.Program()
+		stack, key := p.Stacks[i], p.keys[i]
 		if _, found := at[key]; !found {
-			cost, err := train.CostOf(stack)
-			if err != nil {
-				return 0, err
-			}
 			at[key] = len(programs)
-			programs = append(programs, program{stack: stack, flops: cost.FLOPs / float64(stack[0].Train.Steps)})
+			programs = append(programs, program{stack: stack, flops: p.costs[i].FLOPs / float64(stack[0].Train.Steps)})
 		}
 		programs[at[key]].steps += stack[0].Train.Steps
 		programs[at[key]].stacks++
@@ -221,7 +329,7 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 		if want := i * calibratedPrograms / len(programs); want > measured || len(programs) <= calibratedPrograms {
 			measured = want
 			var err error
-			if speed, err = train.Measure(ctx, backends[0], q.stack, calibration); err != nil {
+			if speed, err = train.Measure(ctx, backends[0], q.stack, p.asked, calibration); err != nil {
 				return 0, err
 			}
 			speed.FLOPs = q.flops

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,8 @@ const largestArray = 1000
 type job struct {
 	Name       string        `json:"name"`
 	Stacks     []spec.Stack  `json:"stacks"`
+	Metrics    []string      `json:"metrics"`
+	Keep       []int         `json:"keep"`
 	Chunk      int           `json:"chunk"` // stacks of a task
 	Checkpoint time.Duration `json:"checkpoint"`
 }
@@ -71,22 +74,72 @@ func OpenSlurm(store *results.Store, plan *Plan) (*Slurm, error) {
 	}
 	s := &Slurm{store: store, plan: plan}
 	s.dir = filepath.Join(filepath.Dir(store.Dir), "slurm", hex.EncodeToString(digest.Sum(nil)[:8]))
+	return s, s.readJobs()
+}
+
+func (s *Slurm) readJobs() error {
 	text, err := os.ReadFile(filepath.Join(s.dir, "jobs"))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	s.jobs = strings.Fields(string(text))
-	return s, err
+	return err
 }
 
 // Dir returns the folder of the arrays' logs.
 func (s *Slurm) Dir() string { return s.dir }
 
-// Submit submits a job array that trains what has no results yet, and returns its number. A task that a failing node takes down is queued
-// again; a task that is cancelled or ends early leaves the state that the next array goes on from.
-func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions) (string, error) {
-	j := &job{Name: name, Stacks: s.plan.Stacks, Chunk: (len(s.plan.Stacks) + largestArray - 1) / largestArray, Checkpoint: o.Checkpoint}
-	program, script, err := s.prepare(j)
+// Submit submits a job array that trains what has no results yet, and returns its number. Where arrays of this sweep have tasks left it
+// submits nothing and returns these. Of several submissions at once each looks after the one before it has submitted; waiting, called once,
+// tells of that. A task that a failing node takes down is queued again; a task that is cancelled or ends early leaves the state that the
+// next array goes on from.
+func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions, waiting func()) (id string, running []SlurmTasks, err error) {
+	l, err := s.lock(ctx, waiting)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	if err := s.readJobs(); err != nil {
+		return "", nil, err
+	}
+	if running, err = s.Tasks(ctx); err != nil || len(running) > 0 {
+		return "", running, err
+	}
+	if err := s.plan.look(); err != nil || s.plan.Missing() == 0 {
+		return "", nil, err
+	}
+	if id, err = s.sbatch(ctx, name, o); err != nil {
+		return "", nil, err
+	}
+	s.jobs = append(s.jobs, id)
+	return id, nil, results.WriteFile(filepath.Join(s.dir, "jobs"), func(f *os.File) error {
+		_, err := fmt.Fprintln(f, strings.Join(s.jobs, "\n"))
+		return err
+	})
+}
+
+// lock waits for the lock of this sweep's submissions.
+func (s *Slurm) lock(ctx context.Context, waiting func()) (*lock, error) {
+	for {
+		l, err := tryLock(filepath.Join(s.dir, "lock"))
+		if l != nil || err != nil {
+			return l, err
+		}
+		waiting()
+		waiting = func() {}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Slurm) sbatch(ctx context.Context, name string, o SlurmOptions) (id string, err error) {
+	chunk := (len(s.plan.Stacks) + largestArray - 1) / largestArray
+	program, script, err := s.prepare(&job{
+		Name: name, Stacks: s.plan.Stacks, Metrics: s.plan.metrics, Keep: s.plan.keep, Chunk: chunk, Checkpoint: o.Checkpoint,
+	})
 	if err != nil {
 		return "", err
 	}
@@ -95,7 +148,11 @@ func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions) (string
 			return "", err
 		}
 	}
-	args := append(o.arguments(), "--job-name=raretask-"+name, "--chdir="+s.dir, "--output="+filepath.Join(s.dir, "%A_%a.log"), "--array="+s.array(j.Chunk, o.MaxParallel))
+	if strings.Contains(s.dir, `\`) { // with it sbatch replaces nothing in a name: no task would have a log of its own
+		return "", fmt.Errorf(`sweep: %s: Slurm can't keep logs where a folder's name has a \; choose another with RARETASK_RESULTS`, s.dir)
+	}
+	logs := filepath.Join(strings.ReplaceAll(s.dir, "%", "%%"), "%A_%a.log")
+	args := append(o.arguments(), "--job-name=raretask-"+name, "--chdir="+s.dir, "--output="+logs, "--array="+s.array(chunk, o.MaxParallel))
 	cmd := exec.CommandContext(ctx, "sbatch", append(args, script, program, "sweep", "task", s.dir)...)
 	cmd.Env = append(os.Environ(), "RARETASK_RESULTS="+filepath.Dir(s.store.Dir))
 	if root, err := backend.Root(); err == nil {
@@ -105,15 +162,11 @@ func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions) (string
 	if err != nil {
 		return "", err
 	}
-	id, _, _ := strings.Cut(strings.TrimSpace(answer), ";") // on a federation the cluster's name follows
+	id, _, _ = strings.Cut(strings.TrimSpace(answer), ";") // on a federation the cluster's name follows
 	if _, err := strconv.Atoi(id); err != nil {
 		return "", fmt.Errorf("sweep: sbatch answered %q: want a job's number", answer)
 	}
-	s.jobs = append(s.jobs, id)
-	return id, results.WriteFile(filepath.Join(s.dir, "jobs"), func(f *os.File) error {
-		_, err := fmt.Fprintln(f, strings.Join(s.jobs, "\n"))
-		return err
-	})
+	return id, nil
 }
 
 // arguments returns sbatch's, but for what differs between sweeps.
@@ -138,7 +191,7 @@ func (s *Slurm) array(chunk, maxParallel int) string {
 	var ranges []string
 	missing := func(task int) bool {
 		for i := task * chunk; i < min((task+1)*chunk, len(s.plan.Stacks)); i++ {
-			if s.plan.Done[i] == "" {
+			if s.plan.Done[i] == nil {
 				return true
 			}
 		}
@@ -184,19 +237,27 @@ func (s *Slurm) prepare(j *job) (program, script string, err error) {
 	sum := sha256.Sum256(binary)
 	program = filepath.Join(s.dir, "raretask-"+hex.EncodeToString(sum[:6]))
 	script = filepath.Join(s.dir, "task.sh")
-	for path, content := range map[string][]byte{filepath.Join(s.dir, "job.json"): text, program: binary, script: []byte("#!/bin/sh\nexec \"$@\"\n")} {
+	return program, script, errors.Join(
+		place(filepath.Join(s.dir, "job.json"), text, 0o644),
+		place(program, binary, 0o755),
+		place(script, []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
+}
+
+// place writes a file unless it is there as it should be. A kill at any point leaves no file of that name without its mode.
+func place(path string, content []byte, mode fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&mode == mode {
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
-			continue
-		}
-		err := results.WriteFile(path, func(f *os.File) error { _, err := f.Write(content); return err })
-		if err == nil && path != filepath.Join(s.dir, "job.json") {
-			err = os.Chmod(path, 0o755)
-		}
-		if err != nil {
-			return "", "", err
+			return nil
 		}
 	}
-	return program, script, nil
+	ready := path + ".new"
+	if err := results.WriteFile(ready, func(f *os.File) error { _, err := f.Write(content); return err }); err != nil {
+		return err
+	}
+	if err := os.Chmod(ready, mode); err != nil {
+		return err
+	}
+	return os.Rename(ready, path)
 }
 
 // RunTask trains the stacks of this task of a job array, whose folder is dir.
@@ -213,27 +274,16 @@ func RunTask(ctx context.Context, dir string, store *results.Store, progress fun
 	if err != nil {
 		return fmt.Errorf("sweep: SLURM_ARRAY_TASK_ID=%q: want the number of a task; Slurm sets it", os.Getenv("SLURM_ARRAY_TASK_ID"))
 	}
-	stacks := j.task(index)
-	p := &Plan{Stacks: stacks, Done: make([]string, len(stacks))}
-	if err := p.look(store.FindAnywhere); err != nil || p.Missing() == 0 {
+	p, err := planOf(j.task(index), nil, j.Metrics, j.Keep, store, nil)
+	if err != nil || p.Missing() == 0 {
 		return err
 	}
 	b, err := backend.Open()
 	if err != nil {
 		return err
 	}
-	_, err = p.Train(ctx, b, store, Options{Progress: progress, Checkpoint: j.Checkpoint, Anywhere: true})
+	_, err = p.Train(ctx, b, Options{Progress: progress, Checkpoint: j.Checkpoint})
 	return err
-}
-
-// NewPlanAnywhere is NewPlan where results of whatever backend count.
-func NewPlanAnywhere(s *spec.Sweep, store *results.Store) (*Plan, error) {
-	stacks, err := Stacks(s)
-	if err != nil {
-		return nil, err
-	}
-	p := &Plan{Stacks: stacks, Done: make([]string, len(stacks))}
-	return p, p.look(store.FindAnywhere)
 }
 
 // SlurmTasks is how the tasks of an array that have not ended are.
@@ -256,49 +306,50 @@ func (t SlurmTasks) String() string {
 	return text
 }
 
-// Tasks returns the arrays of this sweep that have tasks left, as squeue has them.
+// Tasks returns the arrays of this sweep that have tasks left, as squeue has them. It asks for each alone, which spares the controller the
+// list of all jobs, and no longer for those that Slurm has forgotten.
 func (s *Slurm) Tasks(ctx context.Context) ([]SlurmTasks, error) {
-	if len(s.jobs) == 0 {
-		return nil, nil
-	}
-	text, err := output(exec.CommandContext(ctx, "squeue", "--noheader", "--array", "--format=%F %T %r"))
-	if err != nil {
-		return nil, err
-	}
-	counts := map[string]*SlurmTasks{}
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
+	var left []SlurmTasks
+	var known []string
+	for _, id := range s.jobs {
+		text, err := output(exec.CommandContext(ctx, "squeue", "--noheader", "--array", "--jobs="+id, "--format=%T %r"))
+		if err != nil && strings.Contains(err.Error(), "Invalid job id") {
 			continue
+		} else if err != nil {
+			return nil, err
 		}
-		t := counts[fields[0]]
-		if t == nil {
-			t = &SlurmTasks{Job: fields[0]}
-			counts[t.Job] = t
+		known = append(known, id)
+		if t := tasksOf(id, text); t != (SlurmTasks{Job: id}) {
+			left = append(left, t)
 		}
-		switch fields[1] {
+	}
+	s.jobs = known
+	return left, nil
+}
+
+// tasksOf counts the tasks of an array in the lines of squeue.
+func tasksOf(id, text string) SlurmTasks {
+	t := SlurmTasks{Job: id}
+	for line := range strings.Lines(text) {
+		state, reason, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch state {
+		case "":
 		case "RUNNING":
 			t.Running++
 		case "PENDING", "REQUEUED", "CONFIGURING":
 			t.Pending++
-			if reason := strings.Join(fields[2:], " "); reason != "None" && reason != "Priority" && reason != "Resources" {
+			if reason != "None" && reason != "Priority" && reason != "Resources" {
 				t.Reason = reason
 			}
 		default:
 			t.Other++
 		}
 	}
-	var left []SlurmTasks
-	for _, id := range s.jobs {
-		if t := counts[id]; t != nil {
-			left = append(left, *t)
-		}
-	}
-	return left, nil
+	return t
 }
 
-// poll is how often Wait looks.
-const poll = 2 * time.Second
+// Wait looks every poll, and while nothing changes ever more rarely, down to every slowPoll.
+var poll, slowPoll = 2 * time.Second, 30 * time.Second
 
 // Wait waits until every stack has results and the tasks have ended, or no task is left that could train one, which is an error. It calls
 // progress with each look. Tasks that go on with every result there, as do those that wait for a node, are waited for a few looks
@@ -306,17 +357,26 @@ const poll = 2 * time.Second
 func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks)) error {
 	start, missing := time.Now(), s.plan.Missing()
 	idle, over := 0, 0
-	for {
+	var last Progress
+	var lastTasks []SlurmTasks
+	for wait := poll; ; {
 		// Tasks first: one that has ended since has its results there.
 		tasks, err := s.Tasks(ctx)
 		if err != nil {
 			return cmp.Or(ctx.Err(), err)
 		}
-		if err := s.plan.look(s.store.FindAnywhere); err != nil {
+		if err := s.plan.look(); err != nil {
 			return err
 		}
 		left := s.plan.Missing()
-		progress(Progress{Stacks: len(s.plan.Stacks), DoneStacks: len(s.plan.Stacks) - left, Steps: int64(missing), DoneSteps: int64(missing - left), Elapsed: time.Since(start)}, tasks)
+		all := len(s.plan.Stacks)
+		now := Progress{Stacks: all, DoneStacks: all - left, Steps: int64(missing), DoneSteps: int64(missing - left)}
+		if wait = min(wait*3/2, slowPoll); now != last || !slices.Equal(tasks, lastTasks) || left == 0 || len(tasks) == 0 {
+			wait = poll
+		}
+		last, lastTasks = now, tasks
+		now.Elapsed = time.Since(start)
+		progress(now, tasks)
 		if left == 0 {
 			if over++; len(tasks) == 0 || over > 5 {
 				return nil
@@ -324,12 +384,13 @@ func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks))
 		} else if len(tasks) > 0 {
 			idle = 0
 		} else if idle++; idle > 5 { // a shared folder may show files late
-			return fmt.Errorf("sweep: no task is left and %d stacks have no results; their logs are in %s, and running it again submits them again", left, s.dir)
+			return fmt.Errorf("sweep: no task is left and %d stacks have no results; their logs are in %s, and running it again submits them again",
+				left, s.dir)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(poll):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/results"
@@ -40,39 +41,30 @@ type Options struct {
 	Progress   func(Progress) // called several times a second, one call at a time
 	Checkpoint time.Duration  // how often the state of a long training is kept; 0: a minute
 	Workers    int            // stacks at a time; 0: as many as suit the backend, the memory and what is left to train
-	Anywhere   bool           // results of whatever backend count
 }
 
-// Run trains what has no results yet and returns the rows of all stacks. progress, if not nil, is called
+// Run trains what has no results yet and returns all runs. progress, if not nil, is called
 // several times a second. When ctx ends, finished stacks and the state of others are kept and Run returns the context's error.
-func Run(ctx context.Context, s *spec.Sweep, b *backend.Backend, store *results.Store, progress func(Progress)) ([]results.Row, error) {
-	plan, err := NewPlan(s, store, b.Identity)
+func Run(ctx context.Context, s *spec.Sweep, b *backend.Backend, store *results.Store, progress func(Progress)) (results.Runs, error) {
+	plan, err := NewPlan(s, store, &b.Identity)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := plan.Train(ctx, b, store, Options{Progress: progress}); err != nil {
+	if _, err := plan.Train(ctx, b, Options{Progress: progress}); err != nil {
 		return nil, err
 	}
-	var all []results.Row
-	err = plan.Rows(func(rows []results.Row) error { all = append(all, rows...); return nil })
-	return all, err
+	return plan.Results(), nil
 }
 
-// Rows calls f with the rows of each stack that has results, in the order of the stacks.
-func (p *Plan) Rows(f func([]results.Row) error) error {
-	for _, path := range p.Done {
-		if path == "" {
-			continue
-		}
-		rows, err := results.Read(path)
-		if err != nil {
-			return err
-		}
-		if err := f(rows); err != nil {
-			return err
+// Results returns the runs of all stacks that have results, in the order of the stacks.
+func (p *Plan) Results() results.Runs {
+	var runs results.Runs
+	for _, f := range p.Done {
+		if f != nil {
+			runs = append(runs, f.Runs()...)
 		}
 	}
-	return nil
+	return runs
 }
 
 // Train trains what has no results yet. Stacks that another process is training are left to it and waited for. It returns how
@@ -80,46 +72,35 @@ func (p *Plan) Rows(f func([]results.Row) error) error {
 //
 // Several stacks train at a time, because one stack of small runs doesn't fill the cores, and so that one is evaluated and written
 // while another trains. Each has its share of the cores (backend.Backend.Split). What they compute doesn't depend on it.
-func (p *Plan) Train(ctx context.Context, b *backend.Backend, store *results.Store, o Options) (Progress, error) {
-	_, left, err := p.Cost()
-	if err != nil {
-		return Progress{}, err
-	}
-	if err := p.cleanDone(store); err != nil {
+func (p *Plan) Train(ctx context.Context, b *backend.Backend, o Options) (Progress, error) {
+	_, left := p.Cost()
+	if err := p.cleanDone(); err != nil {
 		return Progress{}, err
 	}
 	o.Checkpoint = cmp.Or(o.Checkpoint, time.Minute)
-	workers, err := workersFor(left.Memory, machineMemory(), cmp.Or(o.Workers, p.workers(b)))
-	if err != nil {
-		return Progress{}, err
+	workers := cmp.Or(o.Workers, p.workers(b))
+	if b.Identity.Name == "xla:cpu" || b.Identity.Name == "go" { // others have memory of their own
+		var err error
+		if workers, err = workersFor(left.Memory, machineMemory(), workers); err != nil {
+			return Progress{}, err
+		}
 	}
 	backends, err := b.Split(workers)
 	if err != nil {
 		return Progress{}, err
 	}
 	collectRarely()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	w := newWork(p, b.Identity, store, o)
+	w := newWork(p, b.Identity, o)
 	w.workers = workers
 	if len(w.queue) > 0 {
 		w.report()
 	}
-	var all sync.WaitGroup
-	var failed atomic.Bool
+	all, ctx := errgroup.WithContext(ctx)
 	for _, on := range backends {
-		all.Go(func() {
-			if err := w.train(ctx, on); err != nil {
-				failed.Store(true)
-				stop(err) // the first one is the cause
-			}
-		})
+		all.Go(func() error { return w.train(ctx, on) })
 	}
-	all.Wait()
+	err = all.Wait() // the first one
 	w.close()
-	if failed.Load() {
-		err = context.Cause(ctx)
-	}
 	return w.now, err
 }
 
@@ -135,10 +116,8 @@ var collectRarely = sync.OnceFunc(func() {
 type work struct {
 	*Plan
 	identity backend.Identity
-	store    *results.Store
 	options  Options
 	workers  int
-	keys     []string // of the program of each stack
 	start    time.Time
 
 	mu       sync.Mutex
@@ -156,15 +135,12 @@ type program struct {
 }
 
 type compiled struct {
-	*train.Program
-	counted bool // its compilation, in Progress
+	programs map[string]*train.Program // by the metrics that they measure: results that are completed keep those that they have
+	counted  time.Duration             // of compiling, in Progress
 }
 
-func newWork(p *Plan, id backend.Identity, store *results.Store, o Options) *work {
-	w := &work{Plan: p, identity: id, store: store, options: o, start: time.Now(), queue: p.left(), programs: map[string]*program{}, owed: map[int]int64{}}
-	for _, stack := range p.Stacks {
-		w.keys = append(w.keys, stack.Program())
-	}
+func newWork(p *Plan, id backend.Identity, o Options) *work {
+	w := &work{Plan: p, identity: id, options: o, start: time.Now(), queue: p.left(), programs: map[string]*program{}, owed: map[int]int64{}}
 	w.now = Progress{Stacks: len(p.Stacks), DoneStacks: len(p.Stacks) - len(w.queue)}
 	for _, i := range w.queue {
 		w.owed[i] = int64(len(p.Stacks[i])) * int64(p.Stacks[i][0].Train.Steps)
@@ -173,7 +149,7 @@ func newWork(p *Plan, id backend.Identity, store *results.Store, o Options) *wor
 			w.programs[w.keys[i]] = &program{on: map[*backend.Backend]*compiled{}}
 		}
 		w.programs[w.keys[i]].stacks++
-		w.programs[w.keys[i]].seconds += roughly(p.Stacks[i])
+		w.programs[w.keys[i]].seconds += p.roughly(i)
 	}
 	return w
 }
@@ -196,7 +172,7 @@ func (w *work) train(ctx context.Context, on *backend.Backend) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		done, err := w.trainStack(ctx, i, on)
 		if err != nil {
@@ -207,16 +183,6 @@ func (w *work) train(ctx context.Context, on *backend.Backend) error {
 			w.putBack(i)
 		}
 	}
-}
-
-// find returns the file of a stack's results, "" where there is none.
-func (w *work) find(stack spec.Stack) (string, error) {
-	return lookUp(stack, func(s spec.Stack) (string, error) {
-		if w.options.Anywhere {
-			return w.store.FindAnywhere(s)
-		}
-		return w.store.Find(s, w.identity)
-	})
 }
 
 // take returns the stack to train next on a backend: one whose program it has, else one of a program that none has, else one
@@ -249,9 +215,9 @@ func (w *work) take(on *backend.Backend, held map[int]bool) (i int, ok bool) {
 	i = w.queue[best]
 	w.queue = slices.Delete(w.queue, best, best+1)
 	p := w.programs[w.keys[i]]
-	p.seconds -= roughly(w.Stacks[i])
+	p.seconds -= w.roughly(i)
 	if p.on[on] == nil {
-		p.on[on] = new(compiled)
+		p.on[on] = &compiled{programs: map[string]*train.Program{}}
 	}
 	return i, true
 }
@@ -260,27 +226,30 @@ func (w *work) putBack(i int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue = append(w.queue, i)
-	w.programs[w.keys[i]].seconds += roughly(w.Stacks[i])
+	w.programs[w.keys[i]].seconds += w.roughly(i)
 }
 
-// programOf returns the program of a stack on a backend.
-func (w *work) programOf(i int, on *backend.Backend) (*train.Program, error) {
+// programOf returns the program of a stack on a backend that measures what an observer wants.
+func (w *work) programOf(i int, on *backend.Backend, o *observer) (*train.Program, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.programs[w.keys[i]].on[on]
-	var err error
-	if p.Program == nil {
-		p.Program, err = train.New(on, w.Stacks[i])
+	options := train.Options{Metrics: o.metrics}
+	programs := w.programs[w.keys[i]].on[on].programs
+	if p := programs[options.Key()]; p != nil {
+		return p, nil
 	}
-	return p.Program, err
+	p, err := train.New(on, w.Stacks[i], options)
+	if err == nil {
+		programs[options.Key()] = p
+	}
+	return p, err
 }
 
-// finished records the results of a stack, trained here or elsewhere, and frees its program when no other stack needs it.
-func (w *work) finished(i int, path string, here bool) {
+// finished records that a stack has results, trained here or not, and frees its program when no other stack needs it.
+func (w *work) finished(i int, trained bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.Done[i] = path
-	if here {
+	if trained {
 		w.now.Trained++
 	}
 	w.now.DoneStacks++
@@ -296,25 +265,28 @@ func (w *work) finished(i int, path string, here bool) {
 // finalize frees a program on all backends.
 func (p *program) finalize() {
 	for _, c := range p.on {
-		if c.Program != nil {
-			c.Finalize()
+		for _, program := range c.programs {
+			program.Finalize()
 		}
 	}
 	clear(p.on)
 }
 
-// trained records that steps of a stack are done; fresh are those that were taken now, on a backend.
-func (w *work) trained(i, steps int, fresh *backend.Backend) {
+// advanced records that steps of a stack are done; fresh are those that were taken now, on a backend.
+func (w *work) advanced(i, steps int, fresh *backend.Backend) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := int64(len(w.Stacks[i])) * int64(steps)
 	w.owed[i] -= n
 	if fresh != nil {
 		w.now.DoneSteps += n
-		if p := w.programs[w.keys[i]].on[fresh]; !p.counted {
-			p.counted = true
-			w.now.Compile += p.Compile / time.Duration(w.workers)
+		c := w.programs[w.keys[i]].on[fresh]
+		before := c.counted
+		c.counted = 0
+		for _, p := range c.programs {
+			c.counted += p.Compile
 		}
+		w.now.Compile += (c.counted - before) / time.Duration(w.workers)
 	} else {
 		w.now.Steps -= n
 	}

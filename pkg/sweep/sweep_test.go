@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,19 +53,15 @@ func TestMemorySplitsStacks(t *testing.T) {
 	if err != nil || len(whole) != 1 {
 		t.Fatalf("%d stacks, %v; want 1", len(whole), err)
 	}
-	cost, err := train.CostOf(whole[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	limit := gib(cost.Memory) * .6
+	limit := gib(train.CostOf(whole[0]).Memory) * .6
 	split, err := Stacks(parse(t, fmt.Sprintf(text, limit)))
 	if err != nil || len(split) < 2 {
 		t.Fatalf("%d stacks, %v; want several", len(split), err)
 	}
 	var runs spec.Stack
 	for _, stack := range split {
-		if cost, _ := train.CostOf(stack); gib(cost.Memory) > limit {
-			t.Errorf("a stack takes %g GiB of %g", gib(cost.Memory), limit)
+		if takes := gib(train.CostOf(stack).Memory); takes > limit {
+			t.Errorf("a stack takes %g GiB of %g", takes, limit)
 		}
 		runs = append(runs, stack...)
 	}
@@ -108,12 +103,12 @@ func workersDontMatter(t *testing.T, b *backend.Backend) {
 	files := map[string]string{}
 	for workers := 1; workers <= 3; workers++ {
 		store := &results.Store{Dir: t.TempDir()}
-		plan, err := NewPlan(s, store, b.Identity)
+		plan, err := NewPlan(s, store, &b.Identity)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var last Progress
-		now, err := plan.Train(context.Background(), b, store, Options{Workers: workers, Progress: func(p Progress) {
+		now, err := plan.Train(t.Context(), b, Options{Workers: workers, Progress: func(p Progress) {
 			if p.DoneSteps < last.DoneSteps || p.DoneStacks < last.DoneStacks {
 				t.Errorf("progress went back: %+v after %+v", p, last)
 			}
@@ -125,17 +120,15 @@ func workersDontMatter(t *testing.T, b *backend.Backend) {
 		if now.Trained != 6 || now.DoneStacks != 6 || now.DoneSteps != now.Steps || now.Steps != 12*50 {
 			t.Errorf("%d workers: %+v", workers, now)
 		}
-		for _, path := range plan.Done {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name := filepath.Base(path)
-			if workers == 1 {
-				files[name] = string(text)
-			} else if files[name] != string(text) {
-				t.Errorf("%d workers: %s differs from one worker's", workers, name)
-			}
+		got := contents(t, store)
+		if workers == 1 {
+			files = got
+		}
+		if len(got) != 12 { // results and weights of each stack
+			t.Errorf("%d workers: %d files", workers, len(got))
+		}
+		if different := differ(got, files); len(different) > 0 {
+			t.Errorf("%d workers: %q differ from one worker's", workers, different)
 		}
 	}
 }
@@ -145,7 +138,10 @@ func TestProgramsStayTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Plan{Stacks: stacks, Done: make([]string, len(stacks))}
+	p, err := planOf(stacks, nil, nil, nil, &results.Store{Dir: t.TempDir()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	changes := 0
 	left := p.left()
 	for i := range left[1:] {
@@ -166,6 +162,15 @@ func TestLock(t *testing.T) {
 	}
 	if second, err := tryLock(path); err != nil || second != nil {
 		t.Errorf("locked twice: %v, %v", second, err)
+	}
+	if err := os.Remove(path); err != nil { // by somebody else
+		t.Fatal(err)
+	}
+	if err := first.release(); err != nil {
+		t.Errorf("release without the file: %v", err)
+	}
+	if first, err = tryLock(path); err != nil || first == nil {
+		t.Fatal(first, err)
 	}
 	if err := first.release(); err != nil {
 		t.Error(err)
@@ -191,9 +196,9 @@ func TestArray(t *testing.T) {
 	}{
 		{nil, 4, 1, 0, "0-3"}, {[]int{1}, 4, 1, 2, "0,2-3%2"}, {[]int{0, 1, 2}, 4, 1, 0, "3"}, {nil, 5, 2, 0, "0-2"}, {[]int{2, 3}, 5, 2, 0, "0,2"},
 	} {
-		s := &Slurm{plan: &Plan{Stacks: make([]spec.Stack, c.stacks), Done: make([]string, c.stacks)}}
+		s := &Slurm{plan: &Plan{Stacks: make([]spec.Stack, c.stacks), Done: make([]*results.File, c.stacks)}}
 		for _, i := range c.done {
-			s.plan.Done[i] = "done"
+			s.plan.Done[i] = new(results.File)
 		}
 		if got := s.array(c.chunk, c.most); got != c.want {
 			t.Errorf("done %v of %d, chunk %d: %q, want %q", c.done, c.stacks, c.chunk, got, c.want)
@@ -208,7 +213,7 @@ func TestLeftoversAreCleaned(t *testing.T) {
 	store := &results.Store{Dir: t.TempDir()}
 	s := parse(t, "mixture: {tasks: 2, dim: 4, block: 2}\nnet: {width: 2}\ntrain: {batch: 8, steps: 3, warmup: 1}")
 	for _, when := range []string{"before the stack is finished", "after"} {
-		plan, err := NewPlan(s, store, b.Identity)
+		plan, err := NewPlan(s, store, &b.Identity)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +231,7 @@ func TestLeftoversAreCleaned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := plan.Train(context.Background(), b, store, Options{}); err != nil {
+		if _, err := plan.Train(t.Context(), b, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {

@@ -17,6 +17,9 @@ import (
 // reach us through different roundings.
 const tieTolerance = 1e-9
 
+// FrequentShare is the share of the mixture that the most frequent tasks F must first reach together (Sec. 3).
+const FrequentShare = .8
+
 // Mixture is K regression tasks on orthogonal blocks of coordinates.
 //
 //	M = sum_k pi_k C_k,   C_k = B_k diag(lambda_k) B_k^T

@@ -58,5 +58,5 @@ func (m Mixture) CriticalWidth(rare int, frequent []int) Widths {
 // lines of Fig. 3, 15 and 19 are delta*_F at that width) and all other tasks (the width at which the rarest task appears).
 func (m Mixture) NCrit() (frequent, others Widths) {
 	rare := m.Rarest()
-	return m.CriticalWidth(rare, m.Frequent(0.8)), m.CriticalWidth(rare, m.Others(rare))
+	return m.CriticalWidth(rare, m.Frequent(FrequentShare)), m.CriticalWidth(rare, m.Others(rare))
 }

@@ -1,78 +1,170 @@
 package train
 
 import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
-	"raretask/pkg/theory"
+	"raretask/tasks"
 )
 
-// FrequentShare is the share of the mixture that the most frequent tasks F must first reach together (Sec. 3).
-const FrequentShare = .8
+// pieceBytes bounds what an evaluation holds at a time: so many tasks are evaluated at once as fit.
+const pieceBytes = 256 << 20
 
-// Evaluation is what is recorded of one run at one step.
-type Evaluation struct {
-	Step      int
-	TrainLoss float64   // mean training loss since the evaluation before; NaN at step 0
-	Diverged  int       // step at which the run diverged; -1: never
-	Sampled   []float64 // loss of each task on fresh samples, relative to predicting the mean [K]
-	Exact     *Exact    // nil where the run has diverged or its net has no closed form
-}
-
-// Exact is what follows from the weights of a bottleneck alone, without sampling (theory.Population,
-// theory.FullLoss).
-type Exact struct {
-	theory.Population
-	theory.Loss
-}
-
-// Evaluator evaluates runs of one mixture.
-type Evaluator struct {
-	meanLoss []float64
-	exact    bool // the mixture has closed forms
-	mixture  theory.Mixture
-	frequent []int
-}
-
-// NewEvaluator returns the evaluator of a mixture.
-func NewEvaluator(m *mixture.Mixture) *Evaluator {
-	e := &Evaluator{meanLoss: m.Family.MeanLoss()}
-	if e.mixture, e.exact = m.Theory(); e.exact {
-		e.frequent = e.mixture.Frequent(FrequentShare)
+// pieceOf returns how many tasks of a stack are evaluated at a time, a function of its settings alone. It divides their number, so that the mean
+// over pieces is that over tasks.
+func pieceOf(stack spec.Stack) int {
+	k := stack[0].Mixture.Tasks
+	n := max(1, min(k, pieceBytes/(evaluationRows*CostOf(stack).sample)))
+	for k%n != 0 {
+		n--
 	}
-	return e
+	return n
 }
 
-// Evaluate returns what is recorded of a run in its state after a step.
-func (e *Evaluator) Evaluate(run spec.Run, step int, state RunState) (Evaluation, error) {
-	evaluation := Evaluation{Step: step, TrainLoss: state.Loss, Diverged: state.Diverged}
-	for k, loss := range state.Sampled {
-		evaluation.Sampled = append(evaluation.Sampled, loss/e.meanLoss[k])
+// Evaluate returns the state of the runs of a stack, which must be of this program, with weights that need not have been trained by it: one set
+// for each run, as in RunState. Samples are those of a step of the stack's data stream. tap, if given, stand in for the inputs of the
+// program's tap. Loss is not known (NaN), and no run counts as diverged.
+func (p *Program) Evaluate(stack spec.Stack, step int, weights [][][]float32, tap ...any) ([]RunState, error) {
+	if len(weights) != p.runs {
+		return nil, fmt.Errorf("train: %d sets of weights for a program of %d runs: want as many", len(weights), p.runs)
 	}
-	if state.Diverged >= 0 || !e.exact || run.Net.Kind != "bottleneck" {
-		return evaluation, nil
+	if len(tap) > 0 && (p.tap == nil || len(tap) != len(p.tap.Inputs)) {
+		return nil, fmt.Errorf("train: %d inputs of a tap: want none, or as many as the program's tap has", len(tap))
 	}
-	width, dim := run.Net.Width, run.Mixture.Dim
-	space, err := theory.RowSpace(state.Weights[0], width, dim)
+	inputs, err := p.inputs(stack)
 	if err != nil {
-		return evaluation, err
+		return nil, err
 	}
-	exact := new(Exact)
-	if exact.Population, err = e.mixture.Population(space, e.frequent); err != nil {
-		return evaluation, err
+	defer func() { free(inputs) }()
+	if len(tap) > 0 {
+		own, err := upload(tap)
+		if err != nil {
+			return nil, err
+		}
+		at := len(inputs) - len(p.tap.Inputs)
+		free(inputs[at:])
+		inputs = append(inputs[:at], own...)
 	}
-	exact.Loss, err = theory.FullLoss(e.mixture, state.Weights[0], scaled(state.Weights[1], run.Net.Shrink()), width, dim)
-	evaluation.Exact = exact
-	return evaluation, err
+	arrays := p.stack(weights)
+	defer free(arrays)
+	runs, err := p.evaluated(step, arrays, inputs)
+	for i := range runs {
+		runs[i].Weights, runs[i].Loss, runs[i].Diverged = weights[i], math.NaN(), -1
+	}
+	return runs, err
 }
 
-// scaled returns values times a factor.
-func scaled(values []float32, factor float64) []float32 {
-	if factor == 1 {
-		return values
+// evaluated returns what the evaluation says of all runs, piece by piece.
+func (p *Program) evaluated(step int, weights, inputs []*tensors.Tensor) ([]RunState, error) {
+	k := p.mixture.Tasks()
+	runs := make([]RunState, p.runs)
+	for i := range runs {
+		runs[i].Step, runs[i].Sampled = step, make([]float64, k)
 	}
-	product := make([]float32, len(values))
-	for i, v := range values {
-		product[i] = v * float32(factor)
+	for first := 0; first < k; first += p.piece {
+		if err := p.evaluatePiece(step, first, weights, inputs, runs); err != nil {
+			return nil, fmt.Errorf("train: evaluation at step %d: %w", step, err)
+		}
 	}
-	return product
+	return runs, nil
+}
+
+// evaluatePiece fills in what is known of the tasks from first on.
+func (p *Program) evaluatePiece(step, first int, weights, inputs []*tensors.Tensor, runs []RunState) error {
+	scalars := []*tensors.Tensor{tensors.FromScalar(int32(step)), tensors.FromScalar(int32(first))}
+	defer free(scalars)
+	var args []any
+	for _, t := range p.evaluationArguments(scalars[0], scalars[1], weights, inputs) {
+		args = append(args, t)
+	}
+	out, err := p.evaluate.Call(args...)
+	if err != nil {
+		return err
+	}
+	defer free(out)
+	k := p.mixture.Tasks()
+	losses := tensors.MustCopyFlatData[float32](out[0])
+	for r := range runs {
+		for task := first; task < first+p.piece; task++ {
+			runs[r].Sampled[task] = float64(losses[r*k+task])
+		}
+	}
+	at := 1
+	for _, g := range p.groups {
+		column := 0
+		for _, gauge := range g.graphs {
+			for _, c := range gauge.Columns {
+				values := tensors.MustCopyFlatData[float32](out[at])
+				for r := range g.runs {
+					runs[g.first+r].add(column, c, values[r*len(values)/g.runs:][:len(values)/g.runs], first, p.piece, k)
+				}
+				at, column = at+1, column+1
+			}
+		}
+	}
+	return nil
+}
+
+// add takes over a column of a piece: of its tasks, or its share of the mean over pieces.
+func (s *RunState) add(column int, c Column, values []float32, first, piece, tasks int) {
+	if column == len(s.Graph) {
+		s.Graph = append(s.Graph, make([]float64, map[bool]int{true: tasks, false: 1}[c.PerTask]))
+	}
+	if !c.PerTask {
+		s.Graph[column][0] += float64(values[0]) / float64(tasks/piece)
+		return
+	}
+	for task := first; task < first+piece; task++ {
+		s.Graph[column][task] = float64(values[task])
+	}
+}
+
+// evaluationArguments returns what the evaluation takes.
+func (p *Program) evaluationArguments(step, first *tensors.Tensor, weights, inputs []*tensors.Tensor) []*tensors.Tensor {
+	return slices.Concat([]*tensors.Tensor{step, first}, weights, inputs)
+}
+
+// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each of some tasks, and what metrics measure
+// of them: given the step, the first of the tasks, the weights and the inputs. Samples of a task are the same whatever the piece.
+func (p *Program) evaluateGraph(arrays []*Node) []*Node {
+	step, first, weights := arrays[0], arrays[1], arrays[2:][:len(p.weights)]
+	inputs := arrays[2+len(p.weights):]
+	constants, _, tap := p.split(inputs)
+	g := step.Graph()
+	k, rows := p.mixture.Tasks(), p.piece*evaluationRows
+	random := mixture.NewRandom(inputs[inputSeed], step, evaluationSamples)
+	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), evaluationRows)
+	if p.piece < k {
+		random = random.From(MulScalar(first, int32(evaluationRows)))
+		end = Sub(end, MulScalar(ConvertDType(first, dtypes.Float32), evaluationRows))
+		end = MinScalar(MaxScalar(end, 0.), float64(rows))
+	}
+	family := tasks.Bind(p.mixture.Family, constants)
+	batch := mixture.Arrange(family, random, end, rows)
+	out := []*Node{nil}
+	var losses []*Node
+	at := 0
+	for _, group := range p.groups {
+		own := weights[at:][:len(group.weights)]
+		loss, count := group.net.Forward(p.mixture.Family, own, batch, tap)
+		if count != nil {
+			loss = Div(MulScalar(loss, evaluationRows), InsertAxes(MaxScalar(count, 1e-30), 0))
+		}
+		losses = append(losses, loss)
+		piece := Piece{Family: family, Net: group.net, Weights: own, Batch: batch, Rows: evaluationRows, Tap: tap}
+		for _, gauge := range group.graphs {
+			out = append(out, gauge.Graph(piece)...)
+		}
+		at += len(group.weights)
+	}
+	out[0] = DivScalar(Concatenate(losses, 0), evaluationRows)
+	return out
 }

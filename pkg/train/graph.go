@@ -2,12 +2,14 @@ package train
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
+	"raretask/pkg/net"
 	"raretask/tasks"
 )
 
@@ -17,27 +19,34 @@ const (
 	evaluationSamples
 )
 
-// Positions of a step's state; the weights and the optimizer's two moments follow, each in the order of p.weights, then the family's
-// constants and then the injection schedule of runs that have one.
+// Positions of a program's state; the weights and the optimizer's moments follow, each in the order of p.weights.
 const (
-	stateStep       = iota // int32: steps done
-	stateEnd               // int32: step to stop at
-	stateSeed              // uint32 [2]: of the data
-	stateCumulative        // [K] running sums of the frequencies
-	stateForced            // [K] samples that each task gets for certain in every batch
-	stateRate              // [runs] peak learning rates
-	stateLossSum           // [runs] sum of the training losses since it was last reset
-	stateDiverged          // int32 [runs]: step at which a run diverged, -1 for none
+	stateStep     = iota // int32: steps done
+	stateEnd             // int32: step to stop at
+	stateLossSum         // [runs] sum of the training losses since it was last reset
+	stateDiverged        // int32 [runs]: step at which a run diverged, -1 for none
 	stateWeights
 )
 
-// trainGraph returns the state after steps up to state[stateEnd]: all of them in one While, so that one dispatch
-// runs many steps.
-func (p *Program) trainGraph(state []*Node) []*Node {
-	g := state[0].Graph()
+// Positions of a program's inputs, which no step changes; the family's constants, the numbers of an injection schedule and a tap's arrays follow.
+const (
+	inputSeed       = iota // uint32 [2]: of the data
+	inputCumulative        // [K] running sums of the frequencies
+	inputForced            // [K] samples that each task gets for certain in every batch
+	inputRate              // [runs] peak learning rates
+	inputConstants
+)
+
+// stateSize is how many arrays the state has.
+func (p *Program) stateSize() int { return stateWeights + (1+p.moments)*len(p.weights) }
+
+// trainGraph returns the state after steps up to state[stateEnd], given state and inputs: all of them in one While, so that one dispatch
+// runs many steps. Inputs are part of the loop's state, as the body of a While sees nothing else, but not of what it returns.
+func (p *Program) trainGraph(arrays []*Node) []*Node {
+	g := arrays[0].Graph()
 	parameters := func(g *Graph) []*Node {
-		nodes := make([]*Node, len(state))
-		for i, s := range state {
+		nodes := make([]*Node, len(arrays))
+		for i, s := range arrays {
 			nodes[i] = Parameter(g, fmt.Sprintf("state%d", i), s.Shape())
 		}
 		return nodes
@@ -46,89 +55,113 @@ func (p *Program) trainGraph(state []*Node) []*Node {
 		s := parameters(g)
 		return []*Node{LessThan(s[stateStep], s[stateEnd])}
 	})
-	step := NewClosure(g, func(g *Graph) []*Node { return p.stepGraph(parameters(g)) })
-	return While(unfinished, step, state...)
+	step := NewClosure(g, func(g *Graph) []*Node {
+		nodes := parameters(g)
+		return append(p.stepGraph(nodes), nodes[p.stateSize():]...)
+	})
+	return While(unfinished, step, arrays...)[:p.stateSize()]
 }
 
-// stepGraph is one training step of all runs.
-func (p *Program) stepGraph(state []*Node) []*Node {
+// stepGraph is one training step of all runs: the new state, given state and inputs.
+func (p *Program) stepGraph(arrays []*Node) []*Node {
+	state, inputs := arrays[:p.stateSize()], arrays[p.stateSize():]
 	g := state[0].Graph()
-	random := mixture.NewRandom(state[stateSeed], state[stateStep], trainingSamples)
+	random := mixture.NewRandom(inputs[inputSeed], state[stateStep], trainingSamples)
 	n := len(p.weights)
-	constants := state[stateWeights+3*n:][:p.constants]
-	cumulative, forced := state[stateCumulative], state[stateForced]
-	if p.scheduled {
-		cumulative, forced = mixture.Draws(state[stateStep], cumulative, state[stateWeights+3*n+p.constants:])
+	constants, schedule, tap := p.split(inputs)
+	cumulative, forced := inputs[inputCumulative], inputs[inputForced]
+	if p.schedule > 0 {
+		cumulative, forced = mixture.Draws(state[stateStep], cumulative, schedule)
 	}
-	batch := mixture.Draw(p.mixture.Family.Bind(constants), random, cumulative, forced, p.shared.Train.Batch)
+	batch := mixture.Draw(tasks.Bind(p.mixture.Family, constants), random, cumulative, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
-	losses := p.losses(weights, batch)
-	loss := DivScalar(ReduceSum(losses, 1), float64(p.shared.Train.Batch)) // [runs]
+	losses, total := p.losses(weights, batch, tap)
+	loss := Div(ReduceSum(losses, 1), total) // [runs]
 	var gradients []*Node
 	if p.shared.Train.Intervention.Kind == "" {
 		gradients = Gradient(ReduceAllSum(loss), weights...)
 	} else {
-		gradients = p.intervene(losses, weights)
+		gradients = p.intervene(losses, total, weights)
 	}
 
 	next := append([]*Node{}, state...)
 	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
 	next[stateLossSum] = Add(state[stateLossSum], loss)
 	// A NaN fails every comparison, so "not below the limit" also catches it.
-	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.meanLoss))
+	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.baseline))
 	first := LogicalAnd(LogicalNot(fine), Equal(state[stateDiverged], Const(g, int32(-1))))
 	next[stateDiverged] = Where(first, BroadcastToShape(next[stateStep], first.Shape()), state[stateDiverged])
-	p.adamW(next, gradients)
+	p.update(next, gradients, inputs[inputRate])
 	return next
 }
 
-// losses returns the sum of the losses of each task's samples [runs, K], over all groups.
-func (p *Program) losses(weights []*Node, batch *mixture.Batch) *Node {
-	var all []*Node
-	at := 0
-	for _, g := range p.groups {
-		n := len(g.weights)
-		all = append(all, g.net.Forward(p.mixture.Family, weights[at:at+n], batch)["loss"])
-		at += n
+// split returns the inputs that follow the named ones, and the tap that its own ones make.
+func (p *Program) split(inputs []*Node) (constants, schedule []*Node, tap net.Tap) {
+	constants = inputs[inputConstants:][:p.constants]
+	schedule = inputs[inputConstants+p.constants:][:p.schedule]
+	if p.tap == nil {
+		return constants, schedule, nil
 	}
-	return Concatenate(all, 0)
+	own := inputs[inputConstants+p.constants+p.schedule:]
+	return constants, schedule, func(name string, activation *Node) *Node { return p.tap.Build(name, activation, own) }
 }
 
-// adamW updates the weights and moments in next, whose step is already counted:
+// losses returns the sum of the losses of each task's samples [runs, K], over all groups, and how much all samples count together, a scalar.
+func (p *Program) losses(weights []*Node, batch *mixture.Batch, tap net.Tap) (losses, total *Node) {
+	var all []*Node
+	at := 0
+	total = Scalar(weights[0].Graph(), dtypes.Float32, batch.Task.Shape().Dim(0))
+	for _, g := range p.groups {
+		n := len(g.weights)
+		loss, count := g.net.Forward(p.mixture.Family, weights[at:at+n], batch, tap)
+		if count != nil {
+			total = ReduceAllSum(count)
+		}
+		all = append(all, loss)
+		at += n
+	}
+	return Concatenate(all, 0), total
+}
+
+// update takes the optimizer's step in next, whose step is already counted, after scaling each run's gradient to a norm of at most clip:
 //
-//	w <- w - rate·decay·w - rate·c·m^/(sqrt(v^) + 1e-8),  betas .9 and .999, m^ and v^ corrected for their start at zero
+//	adam   w <- w - rate·c·m^/(sqrt(v^) + epsilon) - rate·decay·w,   m^ and v^ the moments, corrected for their start at zero
+//	sgd    w <- w - rate·c·g
 //
-// (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it; c is the weight's own factor, 1 save under muP; Adam is
-// the same without decay), after scaling each run's gradient to a norm of at most clip. GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither
-// clipping nor a rate for each stacked run.
-func (p *Program) adamW(next, gradients []*Node) {
-	const beta1, beta2, epsilon = .9, .999, 1e-8
+// (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it; c is the weight's own factor, 1 save under muP; Adam is the same without
+// decay.) GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither clipping nor a
+// rate for each stacked run.
+func (p *Program) update(next, gradients []*Node, peak *Node) {
+	settings := p.shared.Train
 	g := next[0].Graph()
 	t := ConvertDType(next[stateStep], dtypes.Float32)
-	rate := Mul(next[stateRate], p.schedule(t)) // [runs]
+	rate := Mul(peak, p.schedules(t)) // [runs]
 	correct := func(beta float64) *Node { return OneMinus(Pow(Scalar(g, dtypes.Float32, beta), t)) }
+	beta1, beta2 := settings.Betas[0], settings.Betas[1]
 	correct1, correct2 := correct(beta1), correct(beta2)
 	scale := p.clip(gradients)
 	n := len(p.weights)
 	for i, w := range p.weights {
-		gradient := gradients[i]
+		move := gradients[i]
 		if scale != nil {
-			gradient = Mul(gradient, w.perRun(scale))
+			move = Mul(move, w.perRun(scale))
 		}
-		m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(gradient, 1-beta1))
-		v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(gradient), 1-beta2))
-		move := Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), epsilon))
+		if p.moments > 0 {
+			m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(move, 1-beta1))
+			v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(move), 1-beta2))
+			move = Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), settings.Epsilon))
+			next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
+		}
 		if w.rate != 1 {
 			move = MulScalar(move, w.rate)
 		}
 		weight := next[stateWeights+i]
-		if decay := p.shared.Train.Decay; decay != 0 {
-			move = Add(move, MulScalar(weight, decay))
+		if settings.Decay != 0 && w.decays {
+			move = Add(move, MulScalar(weight, settings.Decay))
 		}
 		next[stateWeights+i] = Sub(weight, Mul(w.perRun(rate), move))
-		next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
 	}
 }
 
@@ -178,13 +211,12 @@ func (w weight) perRun(v *Node) *Node {
 	return Reshape(Slice(v, AxisRange(w.first, w.first+w.dims[w.axis])), dims...)
 }
 
-// intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples).
-func (p *Program) intervene(losses *Node, weights []*Node) []*Node {
+// intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples, which count total together).
+func (p *Program) intervene(losses, total *Node, weights []*Node) []*Node {
 	i := p.shared.Train.Intervention
-	batch := float64(p.shared.Train.Batch)
 	own := Slice(losses, AxisRange(), AxisElem(i.Task-1))
-	all := DivScalar(ReduceAllSum(losses), batch)
-	alone := DivScalar(ReduceAllSum(own), batch)
+	all := Div(ReduceAllSum(losses), total)
+	alone := Div(ReduceAllSum(own), total)
 	if i.Kind == "weight" {
 		return Gradient(Add(all, MulScalar(alone, i.Factor-1)), weights...)
 	}
@@ -202,14 +234,14 @@ func (p *Program) intervene(losses *Node, weights []*Node) []*Node {
 
 // mask takes the columns of a task's own inputs out of the gradient of every first layer.
 func (p *Program) mask(gradients []*Node, task int) {
-	first, end := p.mixture.Family.(*tasks.Regression).Coordinates(task)
+	own := p.mixture.Family.Relevant(task)
 	for i, w := range p.weights {
 		if i > 0 && w.group == p.weights[i-1].group {
 			continue // the first layer is a group's first weight
 		}
 		keep := make([]float32, w.dims[len(w.dims)-1])
 		for d := range keep {
-			if d < first || d >= end {
+			if !slices.Contains(own, d) {
 				keep[d] = 1
 			}
 		}
@@ -228,24 +260,18 @@ func (p *Program) project(a, b []*Node) {
 	}
 }
 
-// schedule returns the factor of the peak rate at step t = 1, 2, …
-func (p *Program) schedule(t *Node) *Node {
-	warmup := float64(p.shared.Train.Warmup)
+// schedules returns the factor of the peak rate at step t = 1, 2, …
+func (p *Program) schedules(t *Node) *Node {
+	settings := p.shared.Train
+	warmup := float64(settings.Warmup)
 	rise := DivScalar(t, warmup)
-	if p.shared.Train.Schedule == "constant" {
+	switch settings.Schedule {
+	case "constant":
 		return MinScalar(rise, 1.)
+	case "cosine":
+		progress := DivScalar(AddScalar(t, -warmup), float64(settings.Steps)-warmup)
+		fall := MulScalar(OnePlus(Cos(MulScalar(progress, math.Pi))), .5)
+		return Where(LessThan(rise, ScalarOne(t.Graph(), t.DType())), rise, AddScalar(MulScalar(fall, 1-settings.Floor), settings.Floor))
 	}
 	return Min(rise, Sqrt(Div(Scalar(t.Graph(), t.DType(), warmup), t)))
-}
-
-// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each, with the
-// family's constants and the weights that follow seed [2] and step.
-func (p *Program) evaluateGraph(inputs []*Node) *Node {
-	seed, step, constants, weights := inputs[0], inputs[1], inputs[2:][:p.constants], inputs[2+p.constants:]
-	g := seed.Graph()
-	k := p.mixture.Family.Tasks()
-	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), evaluationRows)
-	random := mixture.NewRandom(seed, step, evaluationSamples)
-	batch := mixture.Arrange(p.mixture.Family.Bind(constants), random, end, k*evaluationRows)
-	return DivScalar(p.losses(weights, batch), evaluationRows)
 }

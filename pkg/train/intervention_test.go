@@ -15,6 +15,7 @@ import (
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
 // A task whose loss counts once is the plain mixture; counting more changes it.
@@ -39,11 +40,8 @@ func TestWeightOfATask(t *testing.T) {
 // stay. Two runs side by side are decided apart.
 func TestSurgeryInTraining(t *testing.T) {
 	b := backendtest.Go(t)
-	p, err := New(b, tiny(t, func(r *spec.Run) { r.Train.Intervention = spec.Intervention{Kind: "surgery", Task: 4} }, 3, 3, 4))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Finalize()
+	surgery := func(r *spec.Run) { r.Train.Intervention = spec.Intervention{Kind: "surgery", Task: 4} }
+	p := program(t, b, tiny(t, surgery, 3, 3, 4), Options{})
 	exec, err := NewExec(b.Backend, func(slopes *Node) []*Node { // of b along a, for each run
 		g := slopes.Graph()
 		var a, c, a0, c0 []*Node
@@ -89,7 +87,7 @@ func TestSurgeryInTraining(t *testing.T) {
 // they stay as they were.
 func TestMaskedInputsStay(t *testing.T) {
 	b := backendtest.XLA(t)
-	for _, n := range []spec.Net{{Kind: "bottleneck"}, {Kind: "mlp"}, {Kind: "mlp", Depth: 2}} {
+	for _, n := range []spec.Net{spec.NewNet("bottleneck", 1), mlp(1), mlp(2)} {
 		stack := tiny(t, func(r *spec.Run) {
 			r.Net = n
 			r.Train.Decay = 0
@@ -98,15 +96,15 @@ func TestMaskedInputsStay(t *testing.T) {
 		}, 4)
 		all := trained(t, b, stack, 0, 50)
 		before, after := all[0].Runs[0].Weights[0], all[1].Runs[0].Weights[0]
-		dim := stack[0].Mixture.Dim
+		dim := stack[0].Mixture.Signature().Input.Size()
 		for i := range before {
 			own := i%dim >= 9 && i%dim < 12                                               // task 4 of blocks of 3
 			if same := before[i] == after[i]; same != own && !(same && n.Kind == "mlp") { // a neuron may be silent
-				t.Fatalf("%s, depth %d: weight %d of input %d: unchanged is %v", n.Kind, n.Layers(), i, i%dim, same)
+				t.Fatalf("%s %+v: weight %d of input %d: unchanged is %v", n.Kind, n.Settings, i, i%dim, same)
 			}
 		}
 		if slices.Equal(before, after) {
-			t.Errorf("%s, depth %d: nothing moved", n.Kind, n.Layers())
+			t.Errorf("%s %+v: nothing moved", n.Kind, n.Settings)
 		}
 	}
 }
@@ -124,7 +122,7 @@ func TestInterventionsOfAnMLP(t *testing.T) {
 			for _, depth := range []int{1, 2} {
 				t.Run(fmt.Sprintf("%s %s depth %d", family, i.Kind, depth), func(t *testing.T) {
 					stack := tiny(t, func(r *spec.Run) {
-						r.Net = spec.Net{Kind: "mlp", Depth: depth}
+						r.Net = mlp(depth)
 						if family == "parity" {
 							parity(4, 9, r.Net)(r)
 						}
@@ -160,26 +158,22 @@ func TestInterventionsOfAnMLP(t *testing.T) {
 func interventionGradients(t *testing.T, stack spec.Stack) (byTask [][][]float64, intervened [][]float64) {
 	t.Helper()
 	b := backendtest.Go(t)
-	p, err := New(b, stack)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Finalize()
-	state, err := p.initialState(stack)
+	p := program(t, b, stack, Options{})
+	state, inputs, err := p.initial(stack)
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := stack[0].Mixture.Tasks
 	var args []any
-	for _, s := range append([]*tensors.Tensor{state[stateSeed], state[stateCumulative], state[stateForced]}, state[stateWeights:stateWeights+len(p.weights)]...) {
+	for _, s := range append([]*tensors.Tensor{inputs[inputSeed], inputs[inputCumulative], inputs[inputForced]}, p.weightsIn(state)...) {
 		args = append(args, s)
 	}
 	numbers := backendtest.Run(t, b, args, func(in []*Node) []*Node {
 		g := in[0].Graph()
 		weights := in[3:]
 		batch := mixture.Draw(p.mixture.Family, mixture.NewRandom(in[0], Const(g, int32(0)), trainingSamples), in[1], in[2], stack[0].Train.Batch)
-		losses := p.losses(weights, batch)
-		out := p.intervene(losses, weights)
+		losses, total := p.losses(weights, batch, nil)
+		out := p.intervene(losses, total, weights)
 		for task := range k {
 			loss := DivScalar(ReduceAllSum(Slice(losses, AxisRange(), AxisElem(task))), float64(stack[0].Train.Batch))
 			out = append(out, Gradient(loss, weights...)...)
@@ -233,7 +227,7 @@ func intervened(run spec.Run, byTask [][]float64) (want []float64, conflict bool
 				want[at] -= product/floats.Dot(rest, rest)*rest[at] + product/floats.Dot(own, own)*own[at]
 			}
 		case "mask":
-			m := run.Mixture
+			m := run.Mixture.Settings.(tasks.RegressionSettings)
 			input := at % m.Dim // the first layer comes first, a row for each neuron
 			if at >= run.Net.Width*m.Dim || input < (i.Task-1)*m.Block || input >= i.Task*m.Block {
 				want[at] = rest[at]

@@ -18,19 +18,23 @@ type Speed struct {
 }
 
 // Measure compiles a stack's program and trains it for about as long as given.
-func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, long time.Duration) (Speed, error) {
-	p, err := New(b, stack)
+func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, metrics []string, long time.Duration) (Speed, error) {
+	p, err := New(b, stack, Options{Metrics: metrics})
 	if err != nil {
 		return Speed{}, err
 	}
 	defer p.Finalize()
-	evaluator := NewEvaluator(p.mixture)
 	var speed Speed
 	evaluate := func(s Snapshot) error {
 		for i, state := range s.Runs {
-			if _, err := evaluator.Evaluate(stack[i], s.Step, state); err != nil {
+			measurer, err := NewMeasurer(b, stack[i], metrics)
+			if err != nil {
 				return err
 			}
+			if _, err := measurer.Measure(state); err != nil {
+				return err
+			}
+			measurer.Close()
 		}
 		return nil
 	}
@@ -63,7 +67,7 @@ func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, long tim
 	}
 	speed.Compile = p.Compile
 	start := time.Now()
-	err = p.Train(ctx, stack, []int{0}, evaluate, nil)
+	err = p.Run(ctx, stack, Training{Steps: []int{0}, Observe: evaluate})
 	speed.Evaluation = time.Since(start)
 	return speed, err
 }

@@ -14,9 +14,8 @@ import (
 
 // State is what a training goes on from to the same bytes.
 type State struct {
-	Step     int                // steps done; Training.Steps up to here have been observed
-	Observed int                // step of the last snapshot
-	Arrays   []checkpoint.Array // of the program's state, in its order
+	Step   int                // steps done; what Training does up to here has been done
+	Arrays []checkpoint.Array // of the program's state, in its order
 }
 
 // ErrState says that a saved state is not of the program that was to go on from it.
@@ -25,29 +24,23 @@ var ErrState = errors.New("train: the saved state is another program's")
 // safetensorsType is the name that safetensors files give the types of a program's state.
 var safetensorsType = map[dtypes.DType]string{dtypes.Float32: "F32", dtypes.Int32: "I32", dtypes.Uint32: "U32"}
 
-// stateNames returns the name of each of the n arrays of the state.
-func (p *Program) stateNames(n int) []string {
-	names := []string{
-		stateStep: "step", stateEnd: "end", stateSeed: "seed", stateCumulative: "cumulative", stateForced: "forced",
-		stateRate: "rate", stateLossSum: "loss_sum", stateDiverged: "diverged",
-	}
-	for _, prefix := range []string{"", "first_moment.", "second_moment."} {
+// stateNames returns the name of each array of the state.
+func (p *Program) stateNames() []string {
+	names := []string{stateStep: "step", stateEnd: "end", stateLossSum: "loss_sum", stateDiverged: "diverged"}
+	for _, prefix := range []string{"", "first_moment.", "second_moment."}[:1+p.moments] {
 		for i, g := range p.groups {
 			for _, w := range g.weights {
 				names = append(names, fmt.Sprintf("%sgroup%d.%s", prefix, i, w.Name))
 			}
 		}
 	}
-	for i := 0; len(names) < n; i++ { // constants of the family and numbers of an injection schedule
-		names = append(names, fmt.Sprintf("input%d", i))
-	}
 	return names
 }
 
 // save copies the state after step steps.
-func (p *Program) save(state []*tensors.Tensor, step, observed int) (State, error) {
-	s := State{Step: step, Observed: observed}
-	for i, name := range p.stateNames(len(state)) {
+func (p *Program) save(state []*tensors.Tensor, step int) (State, error) {
+	s := State{Step: step}
+	for i, name := range p.stateNames() {
 		a := checkpoint.Array{Name: name, DType: safetensorsType[state[i].DType()], Dims: state[i].Shape().Dimensions}
 		if err := state[i].ConstBytes(func(data []byte) { a.Data = slices.Clone(data) }); err != nil {
 			return s, fmt.Errorf("train: state %s: %w", name, err)
@@ -57,13 +50,13 @@ func (p *Program) save(state []*tensors.Tensor, step, observed int) (State, erro
 	return s, nil
 }
 
-// restore returns the state to go on from: the one saved, or the one before the first step where there is none.
-func (p *Program) restore(stack spec.Stack, from *State) ([]*tensors.Tensor, error) {
-	state, err := p.initialState(stack)
+// restore returns the state to go on from, the one saved or the one before the first step where there is none, and the inputs.
+func (p *Program) restore(stack spec.Stack, from *State) (state, inputs []*tensors.Tensor, err error) {
+	state, inputs, err = p.initial(stack)
 	if err != nil || from == nil {
-		return state, err
+		return state, inputs, err
 	}
-	names := p.stateNames(len(state))
+	names := p.stateNames()
 	if len(from.Arrays) != len(names) {
 		err = fmt.Errorf("%w: %d arrays: want %d", ErrState, len(from.Arrays), len(names))
 	}
@@ -75,9 +68,13 @@ func (p *Program) restore(stack spec.Stack, from *State) ([]*tensors.Tensor, err
 		}
 		err = t.MutableBytes(func(data []byte) { copy(data, a.Data) })
 	}
+	if step := int(tensors.ToScalar[int32](state[stateStep])); err == nil && step != from.Step {
+		err = fmt.Errorf("%w: it says step %d and holds step %d", ErrState, from.Step, step)
+	}
 	if err != nil {
 		free(state)
-		return nil, err
+		free(inputs)
+		return nil, nil, err
 	}
-	return state, nil
+	return state, inputs, nil
 }

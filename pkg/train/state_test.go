@@ -22,11 +22,7 @@ func TestResumesToTheSameBytes(t *testing.T) {
 	steps := []int{0, 1, 10, 100}
 	b := backendtest.XLA(t)
 	want := trained(t, b, stack, steps...)
-	p, err := New(b, stack)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Finalize()
+	p := program(t, b, stack, Options{})
 	for _, stopAt := range []int{1, 7, 10, 40} {
 		var got []Snapshot
 		var saved *State
@@ -86,7 +82,7 @@ func throughFile(t *testing.T, s State) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &State{s.Step, s.Observed, arrays}
+	return &State{s.Step, arrays}
 }
 
 func TestRefusesAnothersState(t *testing.T) {
@@ -94,11 +90,7 @@ func TestRefusesAnothersState(t *testing.T) {
 	states := map[int]State{}
 	for _, width := range []int{2, 3} {
 		stack := tiny(t, nil, width)
-		p, err := New(b, stack)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Finalize()
+		p := program(t, b, stack, Options{})
 		ctx, stop := context.WithCancel(context.Background())
 		p.Run(ctx, stack, Training{Steps: []int{100}, Progress: func(int) { stop() }, Save: func(s State) error { states[width] = s; return nil }})
 		other, found := states[5-width]
@@ -122,16 +114,12 @@ func TestStacksSideBySide(t *testing.T) {
 	for i := range stacks {
 		stacks[i] = tiny(t, func(r *spec.Run) { r.Train.Seed = uint32(i) }, 3, 6)
 	}
-	p, err := New(b, stacks[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Finalize()
+	p := program(t, b, stacks[0], Options{})
 	var all sync.WaitGroup
 	got := make([]Snapshot, len(stacks))
 	for i, stack := range stacks {
 		all.Go(func() {
-			err := p.Train(context.Background(), stack, []int{100}, func(s Snapshot) error { got[i] = s; return nil }, nil)
+			err := p.Run(t.Context(), stack, Training{Steps: []int{100}, Observe: func(s Snapshot) error { got[i] = s; return nil }})
 			if err != nil {
 				t.Error(err)
 			}
@@ -139,12 +127,12 @@ func TestStacksSideBySide(t *testing.T) {
 	}
 	all.Wait()
 	for i, stack := range stacks {
-		err := p.Train(context.Background(), stack, []int{100}, func(s Snapshot) error {
+		err := p.Run(t.Context(), stack, Training{Steps: []int{100}, Observe: func(s Snapshot) error {
 			if !reflect.DeepEqual(got[i], s) {
 				t.Errorf("seed %d: differs beside other stacks", i)
 			}
 			return nil
-		}, nil)
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

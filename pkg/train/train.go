@@ -7,8 +7,8 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
 	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
 const (
@@ -32,16 +33,17 @@ const (
 
 // Program is a compiled training program. It serves every stack of the same spec.Stack.Program.
 type Program struct {
-	shared    spec.Run // settings that all runs share
-	mixture   *mixture.Mixture
-	groups    []group
-	weights   []weight
-	runs      int
-	meanLoss  float64 // of predicting the mean, the largest of all tasks
-	constants int     // arrays of the family's constants
-	// scheduled says that the state ends in an injection schedule. Programs without one are what they would be if
-	// there were no schedules.
-	scheduled bool
+	shared   spec.Run // settings that all runs share
+	mixture  *mixture.Mixture
+	groups   []group
+	weights  []weight
+	runs     int
+	moments  int     // that the optimizer keeps of each weight
+	baseline float64 // loss of the best constant prediction, the largest of all tasks
+	// Arrays that a program takes as inputs after its state: the family's constants, the numbers of an injection schedule, a tap's arrays.
+	constants, schedule int
+	tap                 *Tap
+	piece               int // tasks that are evaluated at a time
 
 	train, evaluate *graph.Exec
 
@@ -56,6 +58,7 @@ type group struct {
 	first   int // index of its first run
 	runs    int
 	weights []net.Weight
+	graphs  []*Gauge
 }
 
 // weight is one stacked array of the state.
@@ -63,35 +66,69 @@ type weight struct {
 	group, first, axis int // group, its first run, axis of the runs
 	dims               []int
 	rate               float64 // factor of the learning rate
+	decays             bool
+}
+
+// Options are what a program does beside training; the zero value: nothing.
+type Options struct {
+	Metrics []string // that are measured in the graph, if any of them are; nil: the default ones
+	Tap     *Tap
+}
+
+// Tap looks at the activations of every forward pass, or replaces them: ablation, patching, probes. See net.Tap.
+type Tap struct {
+	// Key identifies what Build builds; programs with taps of one key are one program.
+	Key string
+	// Inputs are arrays (slices or scalars) that Build gets as nodes; they are read at each step and neither fetched from the device nor part of a
+	// saved state. What Build uses must be made in it or come with inputs: nothing else is known inside the loop over steps.
+	Inputs []any
+	// Build returns what takes the activation's place [S, B, ...], or the activation itself.
+	Build func(name string, activation *graph.Node, inputs []*graph.Node) *graph.Node
+}
+
+// Key returns the part of a program's identity that options are.
+func (o Options) Key() string {
+	key := strings.Join(o.Metrics, ",")
+	if o.Tap != nil {
+		key += " tap " + o.Tap.Key
+	}
+	return key
 }
 
 // New returns the program of a stack on a backend.
-func New(b *backend.Backend, stack spec.Stack) (*Program, error) {
-	p := &Program{shared: stack[0], runs: len(stack), scheduled: stack[0].Train.Injection != spec.Injection{}}
+func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
+	p := &Program{shared: stack[0], runs: len(stack), tap: o.Tap}
 	var err error
-	if p.mixture, err = mixture.New(p.shared.Mixture); err != nil {
+	if p.mixture, err = p.shared.Mixture.Mixture(); err != nil {
 		return nil, err
 	}
-	p.constants = len(p.mixture.Family.Constants())
+	p.constants = len(tasks.Constants(p.mixture.Family))
+	if stack[0].Train.Injection != (spec.Injection{}) {
+		p.schedule = mixture.ScheduleInputs
+	}
+	if p.shared.Train.Optimizer != "sgd" {
+		p.moments = 2
+	}
 	for i, run := range stack {
-		if i > 0 && run.Net == stack[i-1].Net {
+		if i > 0 && run.Net.Width == stack[i-1].Net.Width {
 			p.groups[len(p.groups)-1].runs++
 			continue
 		}
-		n, err := net.New(run.Net, p.mixture.Family)
+		measurer, err := NewMeasurer(b, run, o.Metrics)
 		if err != nil {
 			return nil, err
 		}
-		p.groups = append(p.groups, group{net: n, first: i, runs: 1, weights: n.Weights()})
+		n := run.New()
+		p.groups = append(p.groups, group{net: n, first: i, runs: 1, weights: n.Weights(), graphs: measurer.graphs()})
 	}
+	all := p.shared.Train.Decays == "all"
 	for i, g := range p.groups {
 		for _, w := range g.weights {
-			p.weights = append(p.weights, weight{group: i, first: g.first, axis: w.RunAxis, dims: w.Stacked(g.runs), rate: w.Rate})
+			p.weights = append(p.weights, weight{group: i, first: g.first, axis: w.RunAxis, dims: w.Stacked(g.runs), rate: w.Rate, decays: all || w.Matrix})
 		}
 	}
-	for _, loss := range p.mixture.Family.MeanLoss() {
-		p.meanLoss = max(p.meanLoss, loss)
-	}
+	p.baseline = slices.Max(p.mixture.Family.Baseline())
+	p.piece = pieceOf(stack)
 	step := p.trainGraph
 	if b.Identity.Name == "go" {
 		step = p.stepGraph // the Go backend of compute v0.1.5 can't run a While with a body of this size
@@ -117,27 +154,35 @@ type Snapshot struct {
 
 // RunState is the state of one run.
 type RunState struct {
+	Step     int         // steps done, whose fresh samples Sampled and metrics are of
 	Weights  [][]float32 // in the order of its net's Weights, row-major
-	Loss     float64     // mean training loss of the steps since the last snapshot; NaN at step 0
-	Sampled  []float64   // loss of each task on fresh samples [K]
+	Loss     float64     // mean training loss since the last of LossSteps before; NaN at step 0
 	Diverged int         // step at which the training loss was no longer finite, or far above that of the mean; -1: never
+	Sampled  []float64   // loss of each task on fresh samples [K], in the family's unit
+	Graph    [][]float64 // what metrics measured in the graph, by column
 }
 
 // Training is what a training does beside taking steps. Only Steps and Observe must be given.
 type Training struct {
 	Steps    []int                // when to observe, ascending; 0 is before the first step; the last one ends the training
 	Observe  func(Snapshot) error // called at each of Steps
+	Keep     []int                // steps after which weights are kept, ascending, not beyond the last of Steps
+	Kept     func(Weights) error  // called at each of Keep, before Observe
 	Progress func(step int)       // called several times a second with the steps done
 	From     *State               // what to go on from; nil: the start
 	Save     func(State) error    // called about every Every, and when the context ends
 	Every    time.Duration
 }
 
-// Train trains the runs of a stack, which must be of this program, from the start, and calls observe and progress as
-// Training says.
-func (p *Program) Train(ctx context.Context, stack spec.Stack, steps []int, observe func(Snapshot) error, progress func(step int)) error {
-	return p.Run(ctx, stack, Training{Steps: steps, Observe: observe, Progress: progress})
+// Weights are the weights of a stack's runs after Step steps, each run's as in RunState.
+type Weights struct {
+	Step int
+	Runs [][][]float32
 }
+
+// LossSteps returns the steps at which the mean training loss of a run of so many steps begins anew: log-spaced, so that what is reported at a step
+// is a function of the step alone and not of how often a run is looked at.
+func LossSteps(steps int) []int { return EvaluationSteps(steps, 40) }
 
 // Run trains the runs of a stack, which must be of this program. It stops with the context's error when ctx ends. One
 // program may run several stacks at once.
@@ -145,103 +190,141 @@ func (p *Program) Train(ctx context.Context, stack spec.Stack, steps []int, obse
 // The numbers are a function of the stack and the backend alone, however steps are spread over dispatches, and also
 // where a training goes on from a saved state.
 func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
-	state, err := p.restore(stack, t.From)
+	state, inputs, err := p.restore(stack, t.From)
 	if err != nil {
 		return err
 	}
-	defer func() { free(state) }()
-	if err := p.compile(state); err != nil {
+	defer func() { free(state); free(inputs) }()
+	if err := p.compile(state, inputs); err != nil {
 		return err
 	}
-	done, last := 0, 0
-	steps := t.Steps
+	done := 0
 	if t.From != nil {
-		done, last = t.From.Step, t.From.Observed
-		steps = slices.DeleteFunc(slices.Clone(steps), func(s int) bool { return s <= done })
+		done = t.From.Step
 	}
 	kept, saved := done, time.Now() // step of the state that is kept, and when that was
 	chunk := 1                      // steps in a dispatch; grown until a dispatch takes about a quarter of a second
-	for len(steps) > 0 {
-		if steps[0] == done {
-			if err := p.observe(state, done, last, t.Observe); err != nil {
+	for _, stop := range stops(t, stack[0].Train.Steps, done) {
+		for done < stop.step {
+			if stopped := ctx.Err(); t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
+				s, err := p.save(state, done)
+				if err == nil {
+					err = t.Save(s)
+				}
+				if err != nil {
+					return err
+				}
+				kept, saved = done, time.Now()
+			}
+			if err := ctx.Err(); err != nil {
 				return err
 			}
-			last = done
-			state = replace(state, stateLossSum, tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)))
-			steps = steps[1:]
-			continue
-		}
-		stopped := ctx.Err()
-		if t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
-			s, err := p.save(state, done, last)
-			if err == nil {
-				err = t.Save(s)
+			end := min(stop.step, done+chunk)
+			start := time.Now()
+			if state, err = p.advance(state, inputs, done, end); err != nil {
+				return fmt.Errorf("train: step %d: %w", done, err)
 			}
-			if err != nil {
-				return err
+			if took := time.Since(start); took < 250*time.Millisecond && end == done+chunk {
+				chunk *= 2
+			} else if took > 500*time.Millisecond {
+				chunk = max(1, chunk/2)
 			}
-			kept, saved = done, time.Now()
+			if done = end; t.Progress != nil {
+				t.Progress(done)
+			}
 		}
-		if stopped != nil {
-			return stopped
-		}
-		end := min(steps[0], done+chunk)
-		start := time.Now()
-		if state, err = p.advance(state, done, end); err != nil {
-			return fmt.Errorf("train: step %d: %w", done, err)
-		}
-		if took := time.Since(start); took < 250*time.Millisecond && end == done+chunk {
-			chunk *= 2
-		} else if took > 500*time.Millisecond {
-			chunk = max(1, chunk/2)
-		}
-		if done = end; t.Progress != nil {
-			t.Progress(done)
+		if err := p.stop(stop, state, inputs, t); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// observe hands on a snapshot of the state after step steps, of which those since last have not been observed.
-func (p *Program) observe(state []*tensors.Tensor, step, last int, observe func(Snapshot) error) error {
-	snapshot, err := p.snapshot(state, step, step-last)
-	if err != nil {
-		return err
+// stop is a step at which a training does something else than a step.
+type stop struct {
+	step                int
+	keep, observe, loss bool // keep weights, observe, begin the mean loss anew
+	since               int  // when the mean loss began
+}
+
+// stops returns where a training stops after done steps. What it did when it had done them is not done again.
+func stops(t Training, steps, done int) []stop {
+	end := t.Steps[len(t.Steps)-1]
+	losses := LossSteps(steps)
+	var all []stop
+	for _, step := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep, losses)))) {
+		if step > end || step < done || step == done && t.From != nil {
+			continue
+		}
+		before, _ := slices.BinarySearch(losses, step)
+		_, keep := slices.BinarySearch(t.Keep, step)
+		_, observe := slices.BinarySearch(t.Steps, step)
+		_, loss := slices.BinarySearch(losses, step)
+		all = append(all, stop{step, keep, observe, loss, losses[max(0, before-1)]})
 	}
-	return observe(snapshot)
+	return all
+}
+
+// stop does what is to do at a stop.
+func (p *Program) stop(s stop, state, inputs []*tensors.Tensor, t Training) error {
+	if s.keep && t.Kept != nil {
+		if err := t.Kept(Weights{s.step, p.weightsOf(state)}); err != nil {
+			return err
+		}
+	}
+	if s.observe {
+		snapshot, err := p.snapshot(state, inputs, s.step, s.step-s.since)
+		if err == nil {
+			err = t.Observe(snapshot)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.loss {
+		replace(state, stateLossSum, tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)))
+	}
+	return nil
 }
 
 // compile builds and compiles what is not compiled yet.
-func (p *Program) compile(state []*tensors.Tensor) error {
+func (p *Program) compile(state, inputs []*tensors.Tensor) error {
 	p.compiling.Lock()
 	defer p.compiling.Unlock()
 	if p.Compile > 0 {
 		return nil
 	}
 	start := time.Now()
-	var all []shapes.Shape
-	for _, s := range state {
-		all = append(all, s.Shape())
-	}
-	if _, err := p.train.Compile(all...); err != nil {
+	if _, err := p.train.Compile(shapesOf(slices.Concat(state, inputs))...); err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
-	n := len(p.weights)
-	evaluated := slices.Concat([]shapes.Shape{all[stateSeed], all[stateStep]}, all[stateWeights+3*n:][:p.constants], all[stateWeights:][:n])
-	if _, err := p.evaluate.Compile(evaluated...); err != nil {
+	if _, err := p.evaluate.Compile(shapesOf(p.evaluationArguments(state[stateStep], state[stateStep], p.weightsIn(state), inputs))...); err != nil {
 		return fmt.Errorf("train: cannot compile the evaluation: %w", err)
 	}
 	p.Compile = time.Since(start)
 	return nil
 }
 
+func shapesOf(arrays []*tensors.Tensor) []shapes.Shape {
+	all := make([]shapes.Shape, len(arrays))
+	for i, a := range arrays {
+		all[i] = a.Shape()
+	}
+	return all
+}
+
+// weightsIn returns the weights of a state.
+func (p *Program) weightsIn(state []*tensors.Tensor) []*tensors.Tensor {
+	return state[stateWeights:][:len(p.weights)]
+}
+
 // advance runs steps from done to end and returns the new state; the old one is freed.
-func (p *Program) advance(state []*tensors.Tensor, done, end int) ([]*tensors.Tensor, error) {
-	state = replace(state, stateEnd, tensors.FromScalar(int32(end)))
+func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*tensors.Tensor, error) {
+	replace(state, stateEnd, tensors.FromScalar(int32(end)))
 	for done < end {
-		args := make([]any, len(state))
-		for i, s := range state {
-			args[i] = s
+		var args []any
+		for _, t := range slices.Concat(state, inputs) {
+			args = append(args, t)
 		}
 		next, err := p.train.Call(args...)
 		if err != nil {
@@ -251,7 +334,7 @@ func (p *Program) advance(state []*tensors.Tensor, done, end int) ([]*tensors.Te
 		state = next
 		// Dispatch returns before the computation ends; reading the step waits for it.
 		now := int(tensors.ToScalar[int32](state[stateStep]))
-		if now == done {
+		if now <= done {
 			return state, fmt.Errorf("the program made no progress")
 		}
 		done = now
@@ -259,10 +342,9 @@ func (p *Program) advance(state []*tensors.Tensor, done, end int) ([]*tensors.Te
 	return state, nil
 }
 
-func replace(state []*tensors.Tensor, at int, t *tensors.Tensor) []*tensors.Tensor {
+func replace(state []*tensors.Tensor, at int, t *tensors.Tensor) {
 	free(state[at : at+1])
 	state[at] = t
-	return state
 }
 
 func free(state []*tensors.Tensor) {
@@ -271,52 +353,91 @@ func free(state []*tensors.Tensor) {
 	}
 }
 
-// initialState returns the state before the first step.
-func (p *Program) initialState(stack spec.Stack) ([]*tensors.Tensor, error) {
-	if len(stack) != p.runs || p.scheduled != (stack[0].Train.Injection != spec.Injection{}) {
-		return nil, fmt.Errorf("train: a stack of %d runs for a program of %d, or an injection schedule in one of them only", len(stack), p.runs)
+// initial returns the state before the first step and the inputs of a stack.
+func (p *Program) initial(stack spec.Stack) (state, inputs []*tensors.Tensor, err error) {
+	if inputs, err = p.inputs(stack); err != nil {
+		return nil, nil, err
 	}
-	mix, err := mixture.New(stack[0].Mixture)
-	if err != nil {
-		return nil, err
+	diverged := slices.Repeat([]int32{-1}, p.runs)
+	state = []*tensors.Tensor{
+		stateStep:     tensors.FromScalar(int32(0)),
+		stateEnd:      tensors.FromScalar(int32(0)),
+		stateLossSum:  tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)),
+		stateDiverged: tensors.FromValue(diverged),
 	}
-	rates, diverged := make([]float32, p.runs), make([]int32, p.runs)
-	for i, run := range stack {
-		rates[i], diverged[i] = float32(run.Train.Rate), -1
-	}
-	k := mix.Family.Tasks()
-	state := []*tensors.Tensor{
-		stateStep:       tensors.FromScalar(int32(0)),
-		stateEnd:        tensors.FromScalar(int32(0)),
-		stateSeed:       tensors.FromValue([]uint32{stack[0].Train.DataSeed(), 0}),
-		stateCumulative: tensors.FromValue(mix.Cumulative()),
-		stateForced:     tensors.FromShape(shapes.Make(dtypes.Float32, k)),
-		stateRate:       tensors.FromValue(rates),
-		stateLossSum:    tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)),
-		stateDiverged:   tensors.FromValue(diverged),
-	}
+	values := make([][][]float32, p.runs)
 	for _, g := range p.groups {
-		for i, w := range g.weights {
-			values := make([][]float32, g.runs)
-			for r := range values {
-				run := stack[g.first+r]
-				// Every array of every run has its own stream, so that neither depends on what else is in the stack.
-				values[r] = w.Initial(rand.New(rand.NewPCG(uint64(run.Train.Seed)<<32|uint64(i), uint64(run.Net.Width))))
-			}
-			state = append(state, interleave(values, w))
+		for r := g.first; r < g.first+g.runs; r++ {
+			values[r] = net.Initial(g.net, stack[r].Net.Width, stack[r].Train.Seed)
 		}
 	}
-	for range 2 {
+	state = append(state, p.stack(values)...)
+	for range p.moments {
 		for _, w := range p.weights {
 			state = append(state, tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
 		}
 	}
-	inputs := mix.Family.Constants()
-	if schedule := mixture.NewSchedule(stack[0].Train, mix.Frequency); schedule != nil {
-		inputs = append(inputs, schedule.Inputs()...)
+	return state, inputs, nil
+}
+
+// inputs returns what a stack's program takes beside its state.
+func (p *Program) inputs(stack spec.Stack) ([]*tensors.Tensor, error) {
+	if len(stack) != p.runs || (p.schedule > 0) != (stack[0].Train.Injection != spec.Injection{}) {
+		return nil, fmt.Errorf("train: a stack of %d runs for a program of %d, or an injection schedule in one of them only", len(stack), p.runs)
 	}
-	uploaded, err := upload(inputs)
-	return append(state, uploaded...), err
+	mix, err := stack[0].Mixture.Mixture()
+	if err != nil {
+		return nil, err
+	}
+	rates := make([]float32, p.runs)
+	for i, run := range stack {
+		rates[i] = float32(run.Train.Rate)
+	}
+	values := []any{
+		inputSeed:       []uint32{stack[0].Train.DataSeed(), 0},
+		inputCumulative: mix.Cumulative(),
+		inputForced:     make([]float32, mix.Tasks()),
+		inputRate:       rates,
+	}
+	values = append(values, tasks.Constants(mix.Family)...)
+	if schedule := mixture.NewSchedule(stack[0].Train.Injection, stack[0].Train.Batch, mix.Frequency); schedule != nil {
+		values = append(values, schedule.Inputs()...)
+	}
+	if p.tap != nil {
+		values = append(values, p.tap.Inputs...)
+	}
+	return upload(values)
+}
+
+// stack returns the weights of all runs, each as in RunState, as the program's arrays.
+func (p *Program) stack(runs [][][]float32) []*tensors.Tensor {
+	var arrays []*tensors.Tensor
+	for _, g := range p.groups {
+		for i, w := range g.weights {
+			var values [][]float32
+			for _, run := range runs[g.first:][:g.runs] {
+				values = append(values, run[i])
+			}
+			arrays = append(arrays, interleave(values, w))
+		}
+	}
+	return arrays
+}
+
+// weightsOf is the inverse of stack.
+func (p *Program) weightsOf(state []*tensors.Tensor) [][][]float32 {
+	runs := make([][][]float32, p.runs)
+	at := stateWeights
+	for _, g := range p.groups {
+		for _, w := range g.weights {
+			flat := tensors.MustCopyFlatData[float32](state[at])
+			for r := range g.runs {
+				runs[g.first+r] = append(runs[g.first+r], separate(flat, w, r, g.runs))
+			}
+			at++
+		}
+	}
+	return runs
 }
 
 // upload makes tensors of slices and scalars.
@@ -369,31 +490,17 @@ func separate(flat []float32, w net.Weight, run, runs int) []float32 {
 }
 
 // snapshot reads the state of all runs; since is the number of steps that the sum of losses holds.
-func (p *Program) snapshot(state []*tensors.Tensor, step, since int) (Snapshot, error) {
-	n := len(p.weights)
-	sampled, err := p.sampled(state[stateSeed], step, state[stateWeights+3*n:][:p.constants], state[stateWeights:][:n])
-	if err != nil {
-		return Snapshot{}, err
+func (p *Program) snapshot(state, inputs []*tensors.Tensor, step, since int) (Snapshot, error) {
+	s := Snapshot{Step: step}
+	var err error
+	if s.Runs, err = p.evaluated(step, p.weightsIn(state), inputs); err != nil {
+		return s, err
 	}
 	lossSum := tensors.MustCopyFlatData[float32](state[stateLossSum])
 	diverged := tensors.MustCopyFlatData[int32](state[stateDiverged])
-	s := Snapshot{Step: step, Runs: make([]RunState, p.runs)}
+	weights := p.weightsOf(state)
 	for i := range s.Runs {
-		run := &s.Runs[i]
-		run.Diverged = int(diverged[i])
-		run.Loss = float64(lossSum[i]) / float64(since)
-		run.Sampled = sampled[i]
-	}
-	at := stateWeights
-	for _, g := range p.groups {
-		for _, w := range g.weights {
-			flat := tensors.MustCopyFlatData[float32](state[at])
-			for r := range g.runs {
-				run := &s.Runs[g.first+r]
-				run.Weights = append(run.Weights, separate(flat, w, r, g.runs))
-			}
-			at++
-		}
+		s.Runs[i].Weights, s.Runs[i].Loss, s.Runs[i].Diverged = weights[i], float64(lossSum[i])/float64(since), int(diverged[i])
 	}
 	return s, nil
 }
@@ -409,7 +516,7 @@ func Steps(t spec.Train) []int {
 	if t.Injection == (spec.Injection{}) {
 		return steps
 	}
-	begin, end := mixture.NewSchedule(t, make([]float64, t.Injection.Task)).Injections(t.Steps)
+	begin, end := mixture.NewSchedule(t.Injection, t.Batch, make([]float64, t.Injection.Task)).Injections(t.Steps)
 	if len(begin) < 2 {
 		return steps
 	}

@@ -7,20 +7,19 @@ import (
 	"slices"
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
-
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/mixture"
+	"raretask/pkg/net"
 	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
 // tiny returns a stack of small runs.
 func tiny(t *testing.T, change func(*spec.Run), widths ...int) spec.Stack {
 	t.Helper()
 	base := spec.Default()
-	base.Mixture.Tasks, base.Mixture.Block, base.Mixture.Dim = 4, 3, 14
+	base.Mixture.Tasks, base.Mixture.Settings = 4, tasks.RegressionSettings{Dim: 14, Block: 3, Alpha: [2]float64{2, 2}}
 	base.Train.Batch, base.Train.Steps, base.Train.Warmup = 40, 100, 20
 	if change != nil {
 		change(&base)
@@ -37,20 +36,44 @@ func tiny(t *testing.T, change func(*spec.Run), widths ...int) spec.Stack {
 	return stack
 }
 
-// trained returns the snapshots of a stack at steps.
-func trained(t *testing.T, b *backend.Backend, stack spec.Stack, steps ...int) []Snapshot {
+// mlp returns a ReLU net of a depth; its width is tiny's to say.
+func mlp(depth int) spec.Net {
+	n := spec.NewNet("mlp", 1)
+	n.Settings = net.MLPSettings{Depth: depth}
+	return n
+}
+
+// mixtureOf returns the mixture of a run.
+func mixtureOf(t *testing.T, run spec.Run) *mixture.Mixture {
 	t.Helper()
-	p, err := New(b, stack)
+	m, err := run.Mixture.Mixture()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Finalize()
+	return m
+}
+
+// trained returns the snapshots of a stack at steps.
+func trained(t *testing.T, b *backend.Backend, stack spec.Stack, steps ...int) []Snapshot {
+	t.Helper()
+	p := program(t, b, stack, Options{})
 	var all []Snapshot
-	err = p.Train(context.Background(), stack, steps, func(s Snapshot) error { all = append(all, s); return nil }, nil)
+	err := p.Run(t.Context(), stack, Training{Steps: steps, Observe: func(s Snapshot) error { all = append(all, s); return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// program returns a stack's program, which lasts as long as the test.
+func program(t *testing.T, b *backend.Backend, stack spec.Stack, o Options) *Program {
+	t.Helper()
+	p, err := New(b, stack, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Finalize)
+	return p
 }
 
 func last(s []Snapshot) Snapshot { return s[len(s)-1] }
@@ -89,131 +112,6 @@ func TestBackendsAgree(t *testing.T) {
 	}
 }
 
-// reference trains one bottleneck in plain float64 Go on the batches that the program draws: the independent
-// computation that the stacked, tiled, packed program is held against.
-type reference struct {
-	run                spec.Run
-	n, d, k, o         int
-	weights, m, v      [2][]float64 // encoder [N, D], decoder [K, O, N], and AdamW's moments
-	inputs, targets    []float64
-	tasks              []int
-	gradients          [2][]float64
-	loss, gradientNorm float64
-}
-
-func (r *reference) step(t int) {
-	b := r.run.Train.Batch
-	for i := range r.weights {
-		r.gradients[i] = make([]float64, len(r.weights[i]))
-	}
-	r.loss = 0
-	for row := range b {
-		x, y := r.inputs[row*r.d:(row+1)*r.d], r.targets[row*r.o:(row+1)*r.o]
-		decoder := r.tasks[row] * r.o * r.n
-		h := make([]float64, r.n)
-		for i := range h {
-			for j, v := range x {
-				h[i] += r.weights[0][i*r.d+j] * v
-			}
-		}
-		dh := make([]float64, r.n)
-		for j := range r.o {
-			e := -y[j]
-			for i := range h {
-				e += r.weights[1][decoder+j*r.n+i] * h[i]
-			}
-			r.loss += e * e / float64(r.o*b)
-			for i := range h {
-				r.gradients[1][decoder+j*r.n+i] += 2 * e * h[i] / float64(r.o*b)
-				dh[i] += 2 * e * r.weights[1][decoder+j*r.n+i] / float64(r.o*b)
-			}
-		}
-		for i := range dh {
-			for j, v := range x {
-				r.gradients[0][i*r.d+j] += dh[i] * v
-			}
-		}
-	}
-	r.update(float64(t))
-}
-
-func (r *reference) update(t float64) {
-	s := r.run.Train
-	r.gradientNorm = 0
-	for _, g := range r.gradients {
-		for _, v := range g {
-			r.gradientNorm += v * v
-		}
-	}
-	r.gradientNorm = math.Sqrt(r.gradientNorm)
-	scale := min(1, s.Clip/(r.gradientNorm+1e-6))
-	rate := s.Rate * min(t/float64(s.Warmup), math.Sqrt(float64(s.Warmup)/t))
-	for i, g := range r.gradients {
-		for j, v := range g {
-			v *= scale
-			r.m[i][j] = .9*r.m[i][j] + .1*v
-			r.v[i][j] = .999*r.v[i][j] + .001*v*v
-			move := r.m[i][j] / (1 - math.Pow(.9, t)) / (math.Sqrt(r.v[i][j]/(1-math.Pow(.999, t))) + 1e-8)
-			r.weights[i][j] -= rate * (move + s.Decay*r.weights[i][j])
-		}
-	}
-}
-
-func TestTrainingAgainstPlainGo(t *testing.T) {
-	const steps = 60
-	b := backendtest.XLA(t)
-	stack := tiny(t, func(r *spec.Run) { r.Train.Clip, r.Train.Decay, r.Train.Warmup = .8, .1, 30 }, 2, 5, 6)
-	stack[0].Train.Rate = 2e-2
-	snapshots := trained(t, b, stack, 0, steps)
-	m, err := mixture.New(stack[0].Mixture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := m.Family.Tasks()
-	draw, err := NewExec(b.Backend, func(in []*Node) []*Node {
-		batch := mixture.Draw(m.Family, mixture.NewRandom(in[0], in[1], trainingSamples), in[2], in[3], stack[0].Train.Batch)
-		return []*Node{batch.X, batch.Y, batch.Task}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer draw.Finalize()
-	clipped := 0
-	for i, run := range stack {
-		r := &reference{run: run, n: run.Net.Width, d: m.Family.Inputs(), k: k, o: m.Family.Outputs()}
-		for w, values := range snapshots[0].Runs[i].Weights {
-			r.weights[w] = float64s(values)
-			r.m[w], r.v[w] = make([]float64, len(values)), make([]float64, len(values))
-		}
-		for step := range steps {
-			out, err := draw.Call([]uint32{run.Train.DataSeed(), 0}, int32(step), m.Cumulative(), make([]float32, k))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.inputs, r.targets = float64s(tensors.MustCopyFlatData[float32](out[0])), float64s(tensors.MustCopyFlatData[float32](out[1]))
-			r.tasks = r.tasks[:0]
-			oneHot := tensors.MustCopyFlatData[float32](out[2])
-			for row := range run.Train.Batch {
-				r.tasks = append(r.tasks, slices.Index(oneHot[row*k:(row+1)*k], 1))
-			}
-			r.step(step + 1)
-			if r.gradientNorm > run.Train.Clip {
-				clipped++
-			}
-		}
-		for w, values := range snapshots[1].Runs[i].Weights {
-			for j, v := range values {
-				if math.Abs(float64(v)-r.weights[w][j]) > 2e-5 {
-					t.Fatalf("width %d, array %d, weight %d: %g, plain Go %g", run.Net.Width, w, j, v, r.weights[w][j])
-				}
-			}
-		}
-	}
-	if clipped == 0 || clipped == steps*len(stack) {
-		t.Errorf("gradients were clipped in %d of %d steps: the test should see both", clipped, steps*len(stack))
-	}
-}
-
 func float64s(v []float32) []float64 {
 	out := make([]float64, len(v))
 	for i, x := range v {
@@ -244,7 +142,7 @@ func TestPartsAgree(t *testing.T) {
 	for name, stack := range map[string]spec.Stack{
 		"small":  {quick.Base, quick.Base},
 		"large":  {large.Base},
-		"parity": tiny(t, parity(5, 9, spec.Net{Kind: "mlp"}), 8, 64),
+		"parity": tiny(t, parity(5, 9, mlp(1)), 8, 64),
 	} {
 		stack[0].Net.Width = max(48, stack[0].Net.Width)
 		last := map[int]Snapshot{}
@@ -276,45 +174,15 @@ func TestDivergence(t *testing.T) {
 			t.Errorf("array %d of the calm run changed beside a diverging one", w)
 		}
 	}
-	m, err := mixture.New(stack[0].Mixture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := NewEvaluator(m).Evaluate(stack[1], 100, wild.Runs[1])
-	if err != nil || e.Exact != nil {
-		t.Errorf("evaluation of a diverged run: %v, %v; want no closed forms and no error", e.Exact, err)
-	}
-}
-
-// The loss on fresh samples estimates the exact one: within five standard errors of a mean of squares.
-func TestSampledAgainstExact(t *testing.T) {
-	stack := tiny(t, nil, 3)
-	m, err := mixture.New(stack[0].Mixture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range trained(t, backendtest.XLA(t), stack, 0, 100) {
-		e, err := NewEvaluator(m).Evaluate(stack[0], s.Step, s.Runs[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, exact := range e.Exact.Loss.Normalized {
-			if sampled := e.Sampled[k]; math.Abs(sampled/exact-1) > 5*math.Sqrt(2./evaluationRows) {
-				t.Errorf("step %d, task %d: sampled loss %g, exact %g", s.Step, k+1, sampled, exact)
-			}
-		}
-	}
 }
 
 func TestInterrupt(t *testing.T) {
 	stack := tiny(t, nil, 2)
-	p, err := New(backendtest.XLA(t), stack)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Finalize()
+	p := program(t, backendtest.XLA(t), stack, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
-	err = p.Train(ctx, stack, []int{100}, func(Snapshot) error { t.Error("ran to its end"); return nil }, func(int) { cancel() })
+	err := p.Run(ctx, stack, Training{
+		Steps: []int{100}, Observe: func(Snapshot) error { t.Error("ran to its end"); return nil }, Progress: func(int) { cancel() },
+	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted training: %v", err)
 	}

@@ -7,6 +7,7 @@ line on standard output. Weights come and go in files of float32, run by run, ea
 
 import importlib
 import json
+import os
 import sys
 import time
 
@@ -44,7 +45,7 @@ class Case:
 
     def separated(self, weights):
         """The inverse of joined."""
-        if self.family != "parity":
+        if not self.coded:
             return weights
         first = np.asarray(weights["weight1"])
         return weights | {"weight1": first[:, :, : self.dim], "code": np.swapaxes(first[:, :, self.dim :], 1, 2)}
@@ -76,6 +77,7 @@ def main():
     sys.stdout = sys.stderr  # what a framework prints is no answer
     requests = (json.loads(line) for line in sys.stdin)
     case = Case(next(requests))
+    sys.path.append(os.path.dirname(__file__))  # -I leaves it out
     framework = importlib.import_module("peer_" + program.split("-")[0])
     trainer = framework.Trainer(case, program)
 

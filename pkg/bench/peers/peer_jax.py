@@ -19,11 +19,11 @@ class Trainer:
         initial = jax.tree.map(jnp.asarray, case.initial())
         # A group is what one program trains: a width with its seeds, or all widths.
         build = {
-            ("regression", "jax"): train_width,
-            ("regression", "jax-tiles"): train_tiles,
-            ("parity", "jax"): train_parity,
-            ("parity", "jax-tiles"): train_parity_own,
-        }[case.family, program]
+            (False, "jax"): train_width,
+            (False, "jax-tiles"): train_tiles,
+            (True, "jax"): train_parity,
+            (True, "jax-tiles"): train_parity_own,
+        }[case.coded, program]
         self.groups = [initial] if program == "jax-tiles" else [[weights] for weights in initial]
         begin = time.perf_counter()
         self.programs = [jax.jit(build(case)).lower(weights, self.key(0)).compile() for weights in self.groups]

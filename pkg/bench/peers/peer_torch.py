@@ -17,7 +17,7 @@ class Trainer:
         torch.set_float32_matmul_precision("highest")
         self.case, self.version = case, f"torch {torch.__version__}"
         self.initial = [{name: torch.from_numpy(v) for name, v in w.items()} for w in case.initial()]
-        build = parity_losses if case.family == "parity" else losses
+        build = parity_losses if case.coded else losses
         self.loss = [build(case) for _ in self.initial]
         self.compile_seconds = 0.0
         if program == "torch-compile":

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,31 +98,40 @@ func benchPeers(only string) ([]string, error) {
 }
 
 func runBench(cmd *cobra.Command, settings bench.Settings) error {
-	progress, stop := showProgress(os.Stderr)
-	defer stop()
+	p := showProgress(os.Stderr)
+	defer p.stop()
 	if len(settings.Peers) > 0 {
 		l, err := lab.Open()
 		if err != nil {
 			return err
 		}
-		if err := l.SetupPeers(cmd.Context(), progress); err != nil {
+		if err := l.SetupPeers(cmd.Context(), p.event); err != nil {
 			return err
 		}
 		settings.Python, _ = l.PeersPython()
+		settings.Environment = l.PeersEnvironment()
 	}
 	b, err := backend.Open()
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	report, err := bench.Run(cmd.Context(), b, settings, progress)
-	stop()
+	settings.Progress = func(text string, step, total int) func() {
+		begin, event := time.Now(), lab.Event{Text: text, Step: step, Total: total}
+		p.event(event)
+		return func() {
+			event.Done, event.Seconds = true, time.Since(begin).Seconds()
+			p.event(event)
+		}
+	}
+	report, err := bench.Run(cmd.Context(), b, settings)
+	p.stop()
 	if err != nil {
 		return err
 	}
 	if wantsJSON(cmd) {
 		return printJSON(cmd, report)
 	}
-	_, err = fmt.Fprint(cmd.OutOrStdout(), report.Markdown())
-	return err
+	fmt.Fprint(cmd.OutOrStdout(), report.Markdown())
+	return nil
 }

@@ -18,7 +18,8 @@ func TestBenchRefusesWrongUsage(t *testing.T) {
 	} {
 		status, stdout, stderr := execute(t, nil, c.args...)
 		if status != 2 || !strings.Contains(stderr, c.says) || stdout != "" {
-			t.Errorf("%q: exit %d, %q on standard error and %q on standard output; want 2 and what is right (%q)", c.args, status, stderr, stdout, c.says)
+			t.Errorf("%q: exit %d, %q on standard error and %q on standard output; want 2 and what is right (%q)",
+				c.args, status, stderr, stdout, c.says)
 		}
 	}
 }

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -27,6 +29,18 @@ func (e usageError) Unwrap() error { return e.error }
 
 // badUsage makes a usageError that says what was wrong and what would be right.
 func badUsage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// output is standard output. It remembers an error of writing, so that no verb needs to look at each line's.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(text []byte) (int, error) {
+	n, err := o.Writer.Write(text)
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
 
 // printJSON prints the one object of a command under --json.
 func printJSON(cmd *cobra.Command, value any) error {
@@ -98,11 +112,15 @@ func wantSubcommand(cmd *cobra.Command, args []string) error {
 
 // run executes the command line and returns the process's exit status.
 func run(ctx context.Context, args []string) int {
-	root := newRootCommand()
+	root, out := newRootCommand(), &output{Writer: os.Stdout}
 	root.SetArgs(args)
+	root.SetOut(out)
 	started := false // whatever goes wrong before a verb runs is wrong usage
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil {
+		err, started = out.err, true
+	}
 	var usage usageError
 	switch {
 	case err == nil:

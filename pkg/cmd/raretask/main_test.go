@@ -74,6 +74,63 @@ func TestWrongUsageExits2(t *testing.T) {
 	}
 }
 
+// What would overwrite a notebook, lose one of two outputs or start everything by mistake is wrong usage, and changes nothing.
+func TestReproduceRefusesToOverwrite(t *testing.T) {
+	dir := t.TempDir()
+	const text = `{"cells": [{"cell_type": "code", "source": "%%", "metadata": {"tags": ["mine"]}}]}`
+	paths := []string{filepath.Join(dir, "mine.ipynb"), filepath.Join(dir, "other", "mine.ipynb")}
+	if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"mine", "--notebook", paths[0], "--out", dir}, paths[0]},
+		{[]string{"--notebook", paths[0], "--out", link}, paths[0]},
+		{[]string{"--notebook", paths[0], "--notebook", paths[1], "--out", t.TempDir()}, paths[1]},
+		{[]string{"", "--notebook", paths[0]}, `unknown figure ""; want one of mine`},
+	} {
+		status, _, stderr := execute(t, nil, append([]string{"reproduce"}, c.args...)...)
+		if status != 2 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, %q; want exit 2 and %q", c.args, status, stderr, c.want)
+		}
+	}
+	if now, err := os.ReadFile(paths[0]); err != nil || string(now) != text {
+		t.Errorf("the notebook is now %q, %v", now, err)
+	}
+}
+
+// What can't be printed is not done: every verb says so.
+func TestFullStandardOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	_, env := place(t, onGo)
+	spec := write(t, "small.yaml", small)
+	for _, args := range [][]string{{"sweep", "status", spec}, {"sweep", "status", spec, "--json"}, {"sweep", "plan", spec},
+		{"sweep", "run", spec}, {"theory", spec}, {"doctor"}, {"-h"}} {
+		cmd := exec.Command(binary(t), args...)
+		var stderr strings.Builder
+		cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), full, &stderr
+		cmd.Run()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("%q to a full device: exit %d, %s", args, cmd.ProcessState.ExitCode(), stderr.String())
+		}
+	}
+}
+
 func TestScaleFromEnvironment(t *testing.T) {
 	status, _, stderr := execute(t, []string{"RARETASK_SCALE=vast"}, "reproduce")
 	if status != 2 || !strings.Contains(stderr, `RARETASK_SCALE: unknown scale "vast"`) {
@@ -167,7 +224,8 @@ func TestReproduceJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := t.TempDir()
-	status, stdout, stderr := execute(t, []string{"RARETASK_RESULTS=" + results}, "reproduce", "fig5", "--json", "--scale", "smoke", "--notebook", path)
+	env := []string{"RARETASK_RESULTS=" + results}
+	status, stdout, stderr := execute(t, env, "reproduce", "fig5", "--json", "--scale", "smoke", "--notebook", path)
 	if status != 0 {
 		t.Fatalf("exit %d: %s", status, stderr)
 	}

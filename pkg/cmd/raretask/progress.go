@@ -1,47 +1,116 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"raretask/pkg/lab"
 )
 
-// showProgress tells a person what happens: on a terminal a line that moves, elsewhere a line per step.
-// Call stop before printing anything else.
-func showProgress(w *os.File) (progress lab.Progress, stop func()) {
-	if !term.IsTerminal(int(w.Fd())) {
-		return plainProgress(w), func() {}
-	}
-	t := &ticker{w: w, begin: time.Now()}
-	return t.show, t.stop
+// progress tells a person what goes on, and how long still once that is worth saying: on a terminal by one line that moves, elsewhere
+// by a line now and then. What has ended stays as a line of its own.
+type progress struct {
+	w     io.Writer
+	width func() int // of the terminal; nil where there is none
+	stop  func()     // ends it; to be called before anything else is printed
+
+	mu    sync.Mutex
+	begin time.Time
+	next  time.Time // of a line where there is no terminal
+	text  string    // what goes on; empty: nothing
+	total int64
+	pace  pace
 }
 
-func plainProgress(w io.Writer) lab.Progress {
-	begin := time.Now()
-	return func(e lab.Event) {
-		switch {
-		case !e.Done:
-			fmt.Fprintf(w, "%s%s …\n", step(e), e.Text)
-		case e.Total > 0:
-			fmt.Fprintf(w, "%s%s: %s%s\n", step(e), e.Text, seconds(e.Seconds), soFar(begin, e.Left))
-		default:
-			fmt.Fprintln(w, e.Text)
+func showProgress(w *os.File) *progress {
+	p := newProgress(w, time.Now())
+	if fd := int(w.Fd()); term.IsTerminal(fd) {
+		p.width = func() int { width, _, _ := term.GetSize(fd); return cmp.Or(width, 80) }
+	}
+	ticker := time.NewTicker(200 * time.Millisecond)
+	p.stop = func() { ticker.Stop(); p.print("", time.Now()) }
+	go func() {
+		for now := range ticker.C {
+			p.draw(now)
 		}
+	}()
+	return p
+}
+
+func newProgress(w io.Writer, begin time.Time) *progress {
+	return &progress{w: w, begin: begin, next: begin.Add(soon)}
+}
+
+// soon is how long things may take without a word.
+const soon = 2 * time.Second
+
+// set says what goes on and how much of total is done.
+func (p *progress) set(text string, done, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text, p.total = text, total
+	p.pace.add(mark{time.Now(), done}, total)
+}
+
+// draw shows what goes on.
+func (p *progress) draw(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.text == "":
+	case p.width != nil:
+		fmt.Fprintf(p.w, "\r\x1b[K%.*s", p.width()-1, p.text+p.clock(now))
+	case now.After(p.next):
+		fmt.Fprintln(p.w, p.text+p.clock(now))
+		p.next = now.Add(max(10*time.Second, now.Sub(p.begin)/20))
 	}
 }
 
-func step(e lab.Event) string {
-	if e.Total == 0 {
-		return ""
+// print ends what went on, with a line that stays unless it is empty.
+func (p *progress) print(line string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.width != nil {
+		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	return fmt.Sprintf("[%d/%d] ", e.Step, e.Total)
+	if line != "" {
+		fmt.Fprintln(p.w, line+p.clock(now))
+	}
+	p.text, p.next = "", now.Add(soon)
+}
+
+// clock says how long everything has taken and how long it may still take, once that is worth saying.
+func (p *progress) clock(now time.Time) string {
+	elapsed, left := now.Sub(p.begin), p.pace.left(now, p.total)
+	switch {
+	case elapsed < soon:
+		return ""
+	case left < time.Second:
+		return fmt.Sprintf(" (%s so far)", elapsed.Round(time.Second))
+	}
+	return fmt.Sprintf(" (%s so far, about %s left)", elapsed.Round(time.Second), left.Round(time.Second))
+}
+
+// event shows an event of the lab.
+func (p *progress) event(e lab.Event) {
+	if e.Total > 0 {
+		e.Text = fmt.Sprintf("[%d/%d] %s", e.Step, e.Total, e.Text)
+	}
+	if !e.Done {
+		p.set(e.Text, int64(max(0, e.Step-1)), int64(e.Total))
+		return
+	}
+	p.set("", int64(e.Step), int64(e.Total))
+	if e.Total > 0 {
+		e.Text += ": " + seconds(e.Seconds)
+	}
+	p.print(e.Text, time.Now())
 }
 
 func seconds(s float64) string {
@@ -51,58 +120,36 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
-// soFar says how long everything has taken and how long it may still take, once that is worth saying.
-func soFar(begin time.Time, left time.Duration) string {
-	if elapsed := time.Since(begin); left > 0 && elapsed > 2*time.Second {
-		return fmt.Sprintf(" (%s so far, about %s left)", elapsed.Round(time.Second), left.Round(time.Second))
+// pace guesses how long the rest takes from how long the later half of what is done took: the earlier one may have been another kind of
+// work, compiling for one.
+type pace struct{ marks []mark }
+
+// mark is how much was done at a time.
+type mark struct {
+	at   time.Time
+	done int64
+}
+
+func (p *pace) add(m mark, total int64) {
+	n := len(p.marks)
+	if n > 0 && m.done < p.marks[n-1].done { // something else has begun
+		p.marks, n = nil, 0
 	}
-	return ""
-}
-
-// ticker shows the running step with its clock.
-type ticker struct {
-	w     io.Writer
-	begin time.Time
-	bar   *progressbar.ProgressBar
-	done  chan struct{}
-}
-
-func (t *ticker) show(e lab.Event) {
-	if e.Done {
-		t.stop()
-		line := e.Text
-		if e.Total > 0 {
-			line = fmt.Sprintf("%s%s  %s%s", step(e), e.Text, seconds(e.Seconds), soFar(t.begin, e.Left))
-		}
-		fmt.Fprintln(t.w, line)
-		return
+	if n == 0 || m.done-p.marks[n-1].done >= max(1, total/100) { // a hundred are enough
+		p.marks = append(p.marks, m)
 	}
-	t.stop()
-	t.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(t.w), progressbar.OptionSpinnerType(14),
-		progressbar.OptionSetDescription(step(e)+strings.TrimSpace(e.Text)), progressbar.OptionSetElapsedTime(true),
-		progressbar.OptionClearOnFinish())
-	t.done = make(chan struct{})
-	go tick(t.bar, t.done)
-}
-
-func tick(bar *progressbar.ProgressBar, done chan struct{}) {
-	clock := time.NewTicker(200 * time.Millisecond)
-	defer clock.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-clock.C:
-			bar.Add(1)
-		}
+	for len(p.marks) > 3 && p.marks[1].done <= m.done/2 {
+		p.marks = p.marks[1:]
 	}
 }
 
-func (t *ticker) stop() {
-	if t.bar == nil {
-		return
+// left returns 0 where it can't tell: of one step, which may be unlike the others, it concludes nothing.
+func (p *pace) left(now time.Time, total int64) time.Duration {
+	n := len(p.marks)
+	if n < 3 {
+		return 0
 	}
-	close(t.done)
-	t.bar.Finish()
-	t.bar = nil
+	first, last := p.marks[0], p.marks[n-1]
+	rest := float64(last.at.Sub(first.at)) * float64(total-last.done) / float64(last.done-first.done)
+	return max(0, time.Duration(rest)-now.Sub(last.at))
 }

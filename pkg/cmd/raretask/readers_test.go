@@ -93,7 +93,8 @@ func TestOthersReadWhatWeWrite(t *testing.T) {
 func keptState(t *testing.T) string {
 	t.Helper()
 	dir, env := place(t, onGo)
-	spec := write(t, "long.yaml", strings.NewReplacer("steps: 200", "steps: 100000", "[2, 3]", "[3]", "[0, 1, 2, 3, 4, 5]", "[0]").Replace(small))
+	long := strings.NewReplacer("steps: 200", "steps: 100000", "[2, 3]", "[3]", "[0, 1, 2, 3, 4, 5]", "[0]")
+	spec := write(t, "long.yaml", long.Replace(small))
 	cmd := exec.Command(binary(t), "sweep", "run", spec, "--checkpoint", "1ms")
 	cmd.Env = append(os.Environ(), env...)
 	if err := cmd.Start(); err != nil {

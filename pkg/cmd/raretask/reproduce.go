@@ -22,7 +22,8 @@ func newReproduceCommand() *cobra.Command {
 and CSV, and a page that shows them (index.html). With FIGURE only the cells that draw it run, and those they need:
 fig2a is one panel, fig2 all of them. Results of training are kept, so that a second run, or one that was cut off, trains nothing twice.
 
---notebook executes a notebook of yours instead. A cell belongs to a figure by its tag (fig2a); cells tagged setup always run.`,
+--notebook executes a notebook of yours instead. A cell belongs to a figure by its tag, which may be any word but setup; cells tagged
+setup always run.`,
 		Example: `  raretask reproduce fig2                   # minutes
   raretask reproduce fig2 --scale smoke     # seconds, rough
   raretask reproduce --out figures          # every figure
@@ -69,12 +70,15 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 	if job.Out, err = outFolder(l, job); err != nil {
 		return err
 	}
+	if err := checkCopies(job); err != nil {
+		return err
+	}
 	if _, err := setUp(cmd, lab.Gopls); err != nil {
 		return err
 	}
-	progress, stop := showProgress(os.Stderr)
-	drawn, err := l.Execute(cmd.Context(), job, progress)
-	stop()
+	p := showProgress(os.Stderr)
+	drawn, err := l.Execute(cmd.Context(), job, p.event)
+	p.stop()
 	if err != nil {
 		return err
 	}
@@ -102,6 +106,29 @@ func notebooks(l *lab.Lab, named []string) ([]string, error) {
 	return named, nil
 }
 
+// checkCopies refuses notebooks whose executed copies would overwrite one of them or each other.
+func checkCopies(job lab.Job) error {
+	copies := map[string]string{}
+	for _, path := range job.Notebooks {
+		if job.InPlace {
+			break
+		}
+		to := filepath.Join(job.Out, filepath.Base(path))
+		if other := copies[to]; other != "" {
+			return badUsage("--notebook: %s and %s would both be written to %s; rename one", other, path, to)
+		}
+		copies[to] = path
+		source, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if target, err := os.Stat(to); err == nil && os.SameFile(source, target) {
+			return badUsage("--out: %s would be overwritten by its executed copy; choose another folder", path)
+		}
+	}
+	return nil
+}
+
 // outFolder is --out, or a folder of the scale below the results.
 func outFolder(l *lab.Lab, job lab.Job) (string, error) {
 	if job.Out != "" {
@@ -122,6 +149,6 @@ func report(cmd *cobra.Command, r reproduction) error {
 	for _, figure := range r.Figures {
 		fmt.Fprintf(w, "%-8s %8s  %s\n", figure.Name, seconds(figure.Seconds), figure.Title)
 	}
-	_, err := fmt.Fprintf(w, "%d figure(s): open %s\n", len(r.Figures), r.Index)
-	return err
+	fmt.Fprintf(w, "%d figure(s): open %s\n", len(r.Figures), r.Index)
+	return nil
 }

@@ -42,7 +42,7 @@ func setUp(cmd *cobra.Command, without ...string) (*lab.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	progress, stop := showProgress(os.Stderr)
-	defer stop()
-	return l, l.Setup(cmd.Context(), progress, without...)
+	p := showProgress(os.Stderr)
+	defer p.stop()
+	return l, l.Setup(cmd.Context(), p.event, without...)
 }

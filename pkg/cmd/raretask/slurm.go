@@ -27,7 +27,8 @@ func (f *slurmFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.GPUs, "gpus", 0, "Slurm: GPUs for a task")
 	flags.IntVar(&f.CPUs, "cpus", 0, "Slurm: cores for a task")
 	flags.IntVar(&f.MaxParallel, "max-parallel", 0, "Slurm: tasks at a time (default: as many as fit)")
-	flags.StringVar(&f.Script, "script", "", "Slurm: your own job `file`, which runs its arguments: in a container, say, or after loading modules (default: one with just exec \"$@\")")
+	flags.StringVar(&f.Script, "script", "", "Slurm: your own job `file`, which runs its arguments: in a container, say, or after loading "+
+		"modules (default: one with just exec \"$@\")")
 	flags.BoolVar(&f.wait, "wait", false, "Slurm: wait for the results and show progress")
 }
 
@@ -67,18 +68,18 @@ func (f *slurmFlags) run(cmd *cobra.Command, of *sweepOf, every time.Duration) e
 	ctx := cmd.Context()
 	s := submitted{Name: of.Name, Stacks: len(of.plan.Stacks), Logs: slurm.Dir()}
 	if of.plan.Missing() > 0 {
-		running, err := slurm.Tasks(ctx)
-		if err != nil {
-			return err
+		f.Checkpoint = every
+		waiting := func() {
+			fmt.Fprintln(os.Stderr, "raretask: another submission of this sweep is under way; waiting for it")
 		}
-		if len(running) > 0 {
+		job, running, err := slurm.Submit(ctx, of.Name, f.SlurmOptions, waiting)
+		switch s.Job = job; {
+		case err != nil:
+			return err
+		case len(running) > 0:
 			fmt.Fprintf(os.Stderr, "raretask: job %s has tasks left; nothing more is submitted\n", running[len(running)-1].Job)
-		} else {
-			f.Checkpoint = every
-			if s.Job, err = slurm.Submit(ctx, of.Name, f.SlurmOptions); err != nil {
-				return err
-			}
-			fmt.Fprintf(os.Stderr, "raretask: submitted job %s; `scancel %s` stops it, and what it has trained is kept\n", s.Job, s.Job)
+		case job != "":
+			fmt.Fprintf(os.Stderr, "raretask: submitted job %s; `scancel %s` stops it, and what it has trained is kept\n", job, job)
 		}
 	}
 	if f.wait {
@@ -99,18 +100,27 @@ func (f *slurmFlags) run(cmd *cobra.Command, of *sweepOf, every time.Duration) e
 	for _, j := range s.Jobs {
 		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
 	}
-	_, err = fmt.Fprintf(w, "logs: %s\n", s.Logs)
-	return err
+	fmt.Fprintf(w, "logs: %s\n", s.Logs)
+	return nil
 }
 
 func waitForTasks(cmd *cobra.Command, slurm *sweep.Slurm) error {
-	show, stop := showTasks(os.Stderr)
-	err := slurm.Wait(cmd.Context(), show)
-	stop()
+	p := showProgress(os.Stderr)
+	err := slurm.Wait(cmd.Context(), p.tasks)
+	p.stop()
 	if cmd.Context().Err() != nil {
 		fmt.Fprintln(os.Stderr, "The job goes on; the same command waits for it again.")
 	}
 	return err
+}
+
+// tasks shows how far the tasks of a job array are.
+func (p *progress) tasks(s sweep.Progress, tasks []sweep.SlurmTasks) {
+	var texts []string
+	for _, t := range tasks {
+		texts = append(texts, t.String())
+	}
+	p.stacks(s, texts...)
 }
 
 // newSweepTaskCommand is what the tasks of a job array run.
@@ -125,9 +135,9 @@ func newSweepTaskCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			show, stop := showSteps(os.Stderr)
-			defer stop()
-			return sweep.RunTask(cmd.Context(), args[0], store, show)
+			p := showProgress(os.Stderr)
+			defer p.stop()
+			return sweep.RunTask(cmd.Context(), args[0], store, p.training)
 		},
 	}
 }

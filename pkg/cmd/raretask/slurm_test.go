@@ -77,7 +77,8 @@ func TestSlurmSurvivesANode(t *testing.T) {
 	dir, env := cluster(t)
 	spec := array(t, 24, 5000) // seconds for a task, so that the node dies within one
 	var s submitted
-	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10", "--memory", "500M", "--checkpoint", "500ms")
+	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10",
+		"--memory", "500M", "--checkpoint", "500ms")
 	if s.Job == "" || len(s.Jobs) != 1 {
 		t.Fatalf("submitted %+v", s)
 	}
@@ -118,20 +119,26 @@ func TestSlurmSurvivesANode(t *testing.T) {
 	}
 }
 
-// A job script of the user's runs the tasks, with arguments that hold spaces and with options of sbatch's own.
+// A job script of the user's runs the tasks, with arguments that hold spaces and with options of sbatch's own. What sbatch would replace in
+// the name of a log is nothing of the kind in that of a folder.
 func TestSlurmScript(t *testing.T) {
 	_, env := cluster(t)
 	ran := filepath.Join(t.TempDir(), "ran")
-	script := write(t, "my script.sh", "#!/bin/sh\n#SBATCH --comment=mine --partition=none\necho \"$# $SLURM_ARRAY_TASK_ID $2 $3\" >>'"+ran+"'\nexec \"$@\"\n")
+	script := write(t, "my script.sh", "#!/bin/sh\n#SBATCH --comment=mine --partition=none\n"+
+		"echo \"$# $SLURM_ARRAY_TASK_ID $2 $3\" >>'"+ran+"'\nexec \"$@\"\n")
 	spec := array(t, 2, 50)
-	env = append(env, "RARETASK_RESULTS="+filepath.Join(t.TempDir(), "two words"))
+	env = append(env, "RARETASK_RESULTS="+filepath.Join(t.TempDir(), `two words %j`))
 	var s submitted
 	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--script", script, "--wait")
 	if s.Done != 2 {
 		t.Errorf("%+v; want 2 runs done", s)
 	}
+	if _, err := os.Stat(filepath.Join(s.Logs, s.Job+"_0.log")); err != nil {
+		t.Error(err)
+	}
 	text, err := os.ReadFile(ran)
-	if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); err != nil || len(lines) != 2 || !slices.Contains(lines, "4 0 sweep task") || !slices.Contains(lines, "4 1 sweep task") {
+	lines := slices.Sorted(strings.SplitSeq(strings.TrimSpace(string(text)), "\n"))
+	if err != nil || !slices.Equal(lines, []string{"4 0 sweep task", "4 1 sweep task"}) {
 		t.Errorf("the script was run %q, %v; want once for each of two tasks", lines, err)
 	}
 	job := exec.Command("scontrol", "show", "job", s.Job)
@@ -139,7 +146,8 @@ func TestSlurmScript(t *testing.T) {
 	if text, err := job.Output(); err != nil || !strings.Contains(string(text), "Comment=mine") {
 		t.Errorf("the script's options for sbatch were not heard: %v\n%s", err, text)
 	}
-	if status, _, stderr := execute(t, env, "sweep", "run", array(t, 3, 50), "--executor", "slurm", "--script", "none.sh"); status != 1 || !strings.Contains(stderr, "none.sh") {
+	status, _, stderr := execute(t, env, "sweep", "run", array(t, 3, 50), "--executor", "slurm", "--script", "none.sh")
+	if status != 1 || !strings.Contains(stderr, "none.sh") {
 		t.Errorf("without the script: exit %d, %s", status, stderr)
 	}
 }
@@ -181,7 +189,8 @@ func TestSlurmCancelled(t *testing.T) {
 func TestSlurmArgumentsAreNoShell(t *testing.T) {
 	dir, env := place(t, onGo)
 	bin := t.TempDir()
-	answers := map[string]string{"sbatch": "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + filepath.Join(dir, "arguments") + "\necho 7\n", "squeue": "#!/bin/sh\n"}
+	answers := map[string]string{"squeue": "#!/bin/sh\n",
+		"sbatch": "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + filepath.Join(dir, "arguments") + "\necho 7\n"}
 	for name, script := range answers {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
@@ -190,12 +199,14 @@ func TestSlurmArgumentsAreNoShell(t *testing.T) {
 	env = append(env, "PATH="+bin+":"+os.Getenv("PATH"))
 	spec := array(t, 3, 10)
 	var s submitted
-	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "a b; touch "+filepath.Join(dir, "ran"), "--memory", "$(id)", "--gpus", "2", "--max-parallel", "2")
+	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "a b; touch "+filepath.Join(dir, "ran"),
+		"--memory", "$(id)", "--gpus", "2", "--max-parallel", "2")
 	text, err := os.ReadFile(filepath.Join(dir, "arguments"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--partition=a b; touch " + filepath.Join(dir, "ran"), "--mem=$(id)", "--gpus=2", "--array=0-2%2", "--requeue"} {
+	wanted := []string{"--partition=a b; touch " + filepath.Join(dir, "ran"), "--mem=$(id)", "--gpus=2", "--array=0-2%2", "--requeue"}
+	for _, want := range wanted {
 		if !strings.Contains("\n"+string(text), "\n"+want+"\n") {
 			t.Errorf("sbatch got\n%swithout %q", text, want)
 		}
@@ -203,7 +214,8 @@ func TestSlurmArgumentsAreNoShell(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
 		t.Error("a partition's name was run by a shell")
 	}
-	if status, _, stderr := execute(t, append(env, "PATH=/nonexistent"), "sweep", "run", spec, "--executor", "slurm"); status != 1 || !strings.Contains(stderr, "run this on a machine") {
+	status, _, stderr := execute(t, append(env, "PATH=/nonexistent"), "sweep", "run", spec, "--executor", "slurm")
+	if status != 1 || !strings.Contains(stderr, "run this on a machine") {
 		t.Errorf("without Slurm: exit %d, %s", status, stderr)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -23,17 +24,18 @@ func init() { verbs = append(verbs, newSweepCommand) }
 func newSweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep",
-		Short: "Train all runs of a spec: plan, run, status, export",
-		Long: `Trains all runs of SPEC, a preset's name or a YAML file, and keeps their results. Runs that share a mixture and a data stream train side by
-side as one stack, in one XLA program. A stack that has results is never trained again; one that was interrupted, also by kill -9, goes
-on where it was, to the same bytes. Several sweeps may run at once: they share the work.
+		Short: "Train all runs of a spec: plan, run, status, export, clean",
+		Long: `Trains all runs of SPEC, a preset's name or a YAML file, and keeps their results. Runs that share a mixture and a data stream
+train side by side as one stack, in one XLA program. A stack that has results is never trained again; one that was interrupted, also by
+kill -9, goes on where it was, to the same bytes. Several sweeps may run at once: they share the work.
 
 Results are Parquet files below results/runs, or RARETASK_RESULTS.`,
 		Example: `  raretask sweep plan fig2
   raretask sweep run fig2
   raretask sweep export fig2 --out fig2.parquet`,
 	}
-	cmd.AddCommand(newSweepPlanCommand(), newSweepRunCommand(), newSweepStatusCommand(), newSweepExportCommand(), newSweepTaskCommand())
+	cmd.AddCommand(newSweepPlanCommand(), newSweepRunCommand(), newSweepStatusCommand(), newSweepExportCommand(), newSweepCleanCommand(),
+		newSweepTaskCommand())
 	return cmd
 }
 
@@ -78,13 +80,13 @@ func (f *sweepFlags) load(name string) (*sweepOf, error) {
 // open plans the sweep, opening a backend where results of this machine count only.
 func (of *sweepOf) open() (b *backend.Backend, err error) {
 	if of.slurm {
-		of.plan, err = sweep.NewPlanAnywhere(of.Sweep, of.store)
+		of.plan, err = sweep.NewPlan(of.Sweep, of.store, nil)
 		return nil, err
 	}
 	if b, err = backend.Open(); err != nil {
 		return nil, err
 	}
-	of.plan, err = sweep.NewPlan(of.Sweep, of.store, b.Identity)
+	of.plan, err = sweep.NewPlan(of.Sweep, of.store, &b.Identity)
 	return b, err
 }
 
@@ -100,6 +102,7 @@ type planned struct {
 	FLOPs      float64 `json:"flops"`
 	Seconds    float64 `json:"seconds"`
 	MemoryGiB  float64 `json:"memory_gib"`
+	KeptBytes  int     `json:"kept_bytes"`
 }
 
 func newSweepPlanCommand() *cobra.Command {
@@ -107,11 +110,11 @@ func newSweepPlanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan SPEC",
 		Short: "Say what would run and what it would cost",
-		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory, floating-point
-operations and time of what is left. The time comes from compiling up to three of the programs and running each for a second.
+		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory,
+floating-point operations and time of what is left. The time comes from compiling up to three of the programs and running each for a second.
 
 JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left); also done_stacks, programs, parameters
-(all runs) and memory_gib (the largest stack).`,
+(all runs), memory_gib (the largest stack) and kept_bytes (of the weights that all runs keep).`,
 		Example: `  raretask sweep plan fig2 --scale paper
   raretask sweep plan my.yaml --json | jq .seconds`,
 	}
@@ -133,6 +136,7 @@ JSON keys: runs, stacks and done (runs that have results), flops and seconds (of
 		fmt.Fprintf(w, "done\t%d runs in %d stacks\n", p.Done, p.DoneStacks)
 		fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
 		fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
+		fmt.Fprintf(w, "kept\t%s of weights, all runs; sweep clean removes them\n", size(int64(p.KeptBytes)))
 		fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s here\n", p.FLOPs, seconds(p.Seconds))
 		return w.Flush()
 	}
@@ -146,19 +150,10 @@ func (of *sweepOf) cost(ctx context.Context) (planned, error) {
 	}
 	p := planned{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
 	p.Runs, p.Done = of.plan.Runs()
-	programs := map[string]bool{}
-	for i, stack := range of.plan.Stacks {
-		if of.plan.Done[i] == "" {
-			programs[stack.Program()] = true
-		}
-	}
-	p.Programs = len(programs)
-	all, left, err := of.plan.Cost()
-	if err != nil {
-		return p, err
-	}
-	p.Parameters, p.FLOPs, p.MemoryGiB = all.Parameters, left.FLOPs, float64(all.Memory)/(1<<30)
-	if b == nil && len(programs) > 0 {
+	p.Programs = of.plan.Programs()
+	all, left := of.plan.Cost()
+	p.Parameters, p.FLOPs, p.MemoryGiB, p.KeptBytes = all.Parameters, left.FLOPs, float64(all.Memory)/(1<<30), all.Kept
+	if b == nil && p.Programs > 0 {
 		if b, err = backend.Open(); err != nil {
 			return p, err
 		}
@@ -188,8 +183,8 @@ func newSweepRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SPEC",
 		Short: "Train what has no results yet",
-		Long: `Trains the runs of SPEC that have no results yet. Ctrl-C stops at once and keeps what was trained; the same command goes on from there.
-A stack that trains for longer keeps its state every --checkpoint, so that a kill costs no more than that.`,
+		Long: `Trains the runs of SPEC that have no results yet. Ctrl-C stops at once and keeps what was trained; the same command goes on
+from there. A stack that trains for longer keeps its state every --checkpoint, so that a kill costs no more than that.`,
 		Example: `  raretask sweep run fig2 --scale smoke
   raretask sweep run my.yaml --checkpoint 5m
   raretask sweep run fig2 --scale paper --executor slurm --partition gpu --gpus 1 --time 4:00:00 --max-parallel 8 --wait`,
@@ -221,26 +216,43 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	show, stop := showSteps(os.Stderr)
-	now, err := of.plan.Train(cmd.Context(), b, of.store, sweep.Options{Progress: show, Checkpoint: every})
-	stop()
+	p := showProgress(os.Stderr)
+	now, err := of.plan.Train(cmd.Context(), b, sweep.Options{Progress: p.training, Checkpoint: every})
+	p.stop()
 	if err != nil {
 		if cmd.Context().Err() != nil {
 			fmt.Fprintf(os.Stderr, "%d of %d stacks are done; run the same command to go on from here.\n", now.DoneStacks, now.Stacks)
 		}
 		return err
 	}
-	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: now.Trained, Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds(), Results: of.store.Dir}
+	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: now.Trained, Results: of.store.Dir,
+		Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds()}
 	r.Runs, r.Done = of.plan.Runs()
 	if wantsJSON(cmd) {
 		return printJSON(cmd, r)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
 	if r.Trained > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
+		fmt.Fprintf(w, ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nresults: %s\n", r.Results)
-	return err
+	fmt.Fprintf(w, "\nresults: %s\n", r.Results)
+	return nil
+}
+
+// training shows how far a sweep is.
+func (p *progress) training(s sweep.Progress) {
+	text := "compiling"
+	if trained := s.Elapsed - s.Compile; s.DoneSteps > 0 && trained > 100*time.Millisecond {
+		text = fmt.Sprintf("%.0f model-steps/s", float64(s.DoneSteps)/trained.Seconds())
+	}
+	p.stacks(s, text)
+}
+
+func (p *progress) stacks(s sweep.Progress, more ...string) {
+	share := 100 * s.DoneSteps / max(1, s.Steps)
+	text := fmt.Sprintf("%d%%: stack %d of %d", share, min(s.DoneStacks+1, s.Stacks), s.Stacks)
+	p.set(strings.Join(append([]string{text}, more...), ", "), s.DoneSteps, s.Steps)
 }
 
 // stackState is a line of sweep status.
@@ -269,8 +281,8 @@ func newSweepStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status SPEC",
 		Short: "Say how far a sweep is",
-		Long: `Prints which stacks of SPEC are done, which are training or were interrupted and at which step their state was kept last, and which are left.
-With --executor slurm also the state of their job arrays.
+		Long: `Prints which stacks of SPEC are done, which are training or were interrupted and at which step their state was kept last, and
+which are left. With --executor slurm also the state of their job arrays.
 
 JSON keys: runs, stacks, done (runs that have results), done_stacks, states, jobs.`,
 		Example: `  raretask sweep status fig2
@@ -289,7 +301,8 @@ JSON keys: runs, stacks, done (runs that have results), done_stacks, states, job
 		if wantsJSON(cmd) {
 			return printJSON(cmd, now)
 		}
-		return now.print(cmd)
+		now.print(cmd.OutOrStdout())
+		return nil
 	}
 	return cmd
 }
@@ -300,11 +313,12 @@ func (of *sweepOf) state(ctx context.Context) (state, error) {
 	}
 	now := state{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
 	now.Runs, now.Done = of.plan.Runs()
+	kept := sweep.Kept(of.store)
 	for i, stack := range of.plan.Stacks {
-		line := stackState{Stack: i, Runs: len(stack), State: "left", Steps: stack[0].Train.Steps, File: of.plan.Done[i]}
-		if line.File != "" {
-			line.State, line.Step = "done", line.Steps
-		} else if line.Step = sweep.Kept(of.store, stack); sweep.Locked(of.store, stack) {
+		line := stackState{Stack: i, Runs: len(stack), State: "left", Steps: stack[0].Train.Steps}
+		if done := of.plan.Done[i]; done != nil {
+			line.State, line.Step, line.File = "done", line.Steps, done.Path
+		} else if line.Step = min(kept[stack.Hash()], line.Steps); sweep.Locked(of.store, stack) {
 			line.State = "training"
 		} else if line.Step > 0 {
 			line.State = "interrupted"
@@ -322,8 +336,7 @@ func (of *sweepOf) state(ctx context.Context) (state, error) {
 	return now, err
 }
 
-func (s state) print(cmd *cobra.Command) error {
-	w := cmd.OutOrStdout()
+func (s state) print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", s.Name, s.Done, s.Runs, s.DoneStacks, s.Stacks)
 	for _, line := range s.States {
 		if line.State == "training" || line.State == "interrupted" {
@@ -333,7 +346,6 @@ func (s state) print(cmd *cobra.Command) error {
 	for _, j := range s.Jobs {
 		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
 	}
-	return nil
 }
 
 // exported is what sweep export prints.
@@ -347,16 +359,20 @@ type exported struct {
 func newSweepExportCommand() *cobra.Command {
 	var flags sweepFlags
 	var out string
+	var long bool
 	cmd := &cobra.Command{
 		Use:   "export SPEC",
-		Short: "Write all results as one long table",
-		Long: `Writes the results of SPEC as one long table, a row for each run, step and task. The ending of --out chooses CSV or Parquet; without it CSV goes to
-standard output. Parquet documents its columns in the metadata key "columns". Stacks that have no results yet are left out, with a notice.`,
+		Short: "Write all results as one table",
+		Long: `Writes the results of SPEC as one table, a row for each run, step and task, with a column for each setting (named by its key in a
+spec) and for each metric. --long makes it a row for each run, step, task and metric, with columns metric and value. The ending of --out
+chooses CSV or Parquet; without it CSV goes to standard output. Parquet documents its columns in the metadata key "columns". Stacks that
+have no results yet are left out, with a notice.`,
 		Example: `  raretask sweep export fig2 --out fig2.parquet
-  raretask sweep export fig2 | head`,
+  raretask sweep export fig2 --long | head`,
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write: *.csv or *.parquet")
+	cmd.Flags().BoolVar(&long, "long", false, "a row for each metric, in place of a column")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if out != "" && !strings.HasSuffix(out, ".csv") && !strings.HasSuffix(out, ".parquet") {
 			return badUsage("--out: %s: want a name that ends in .csv or .parquet", out)
@@ -368,12 +384,12 @@ standard output. Parquet documents its columns in the metadata key "columns". St
 		if err != nil {
 			return err
 		}
-		return of.export(cmd, out)
+		return of.export(cmd, out, long)
 	}
 	return cmd
 }
 
-func (of *sweepOf) export(cmd *cobra.Command, out string) error {
+func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 	if _, err := of.open(); err != nil {
 		return err
 	}
@@ -384,22 +400,72 @@ func (of *sweepOf) export(cmd *cobra.Command, out string) error {
 	if e.DoneStacks < e.Stacks {
 		fmt.Fprintf(os.Stderr, "raretask: %d of %d stacks have no results yet and are left out\n", e.Stacks-e.DoneStacks, e.Stacks)
 	}
-	var err error
-	switch {
-	case out == "":
-		_, err = of.plan.WriteCSV(cmd.OutOrStdout())
+	files := slices.DeleteFunc(slices.Clone(of.plan.Done), func(f *results.File) bool { return f == nil })
+	if out == "" {
+		_, err := results.Export(cmd.OutOrStdout(), false, long, files)
 		return err
-	case strings.HasSuffix(out, ".csv"):
-		err = results.WriteFile(out, func(f *os.File) (err error) { e.Rows, err = of.plan.WriteCSV(f); return err })
-	default:
-		err = results.WriteFile(out, func(f *os.File) (err error) { e.Rows, err = of.plan.WriteParquet(f); return err })
 	}
+	err := results.WriteFile(out, func(f *os.File) (err error) {
+		e.Rows, err = results.Export(f, strings.HasSuffix(out, ".parquet"), long, files)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	if wantsJSON(cmd) {
 		return printJSON(cmd, e)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks)
-	return err
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks)
+	return nil
+}
+
+// cleaned is what sweep clean prints.
+type cleaned struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+}
+
+func newSweepCleanCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "clean SPEC",
+		Short: "Remove the weights that a sweep has kept",
+		Long: `Removes the weights that the runs of SPEC have kept. Results stay; a metric that is asked for later is then measured by training
+again.`,
+		Example: `  raretask sweep clean fig2`,
+		Args:    cobra.ExactArgs(1),
+	}
+	scale := scaleFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := loadSpec(args[0], scale)
+		if err != nil {
+			return err
+		}
+		stacks, err := sweep.Stacks(s)
+		if err != nil {
+			return usageError{err}
+		}
+		store, err := results.Open()
+		if err != nil {
+			return err
+		}
+		c := cleaned{Name: s.Name}
+		if c.Bytes, err = store.RemoveWeights(stacks); err != nil {
+			return err
+		}
+		if wantsJSON(cmd) {
+			return printJSON(cmd, c)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: removed %s of weights\n", c.Name, size(c.Bytes))
+		return nil
+	}
+	return cmd
+}
+
+// size writes a number of bytes as people do.
+func size(bytes int64) string {
+	unit, units := float64(bytes), []string{"B", "KB", "MB", "GB", "TB"}
+	for unit >= 1000 && len(units) > 1 {
+		unit, units = unit/1000, units[1:]
+	}
+	return fmt.Sprintf("%.3g %s", unit, units[0])
 }

@@ -89,7 +89,8 @@ func TestSweepFromPlanToTable(t *testing.T) {
 	var p planned
 	executeJSON(t, env, &p, "sweep", "plan", spec)
 	// 6 FLOPs for each sample and weight used, N (D + d_T) of them.
-	if want := 6. * 16 * 200 * 6 * (2 + 3) * (6 + 2); p.Runs != 12 || p.Stacks != 6 || p.Done != 0 || p.Programs != 1 || p.FLOPs != want || !(p.Seconds > 0) {
+	const want = 6. * 16 * 200 * 6 * (2 + 3) * (6 + 2)
+	if p.Runs != 12 || p.Stacks != 6 || p.Done != 0 || p.Programs != 1 || p.FLOPs != want || !(p.Seconds > 0) {
 		t.Errorf("plan %+v; want 12 runs in 6 stacks, %g FLOPs", p, want)
 	}
 	if r := runSweep(t, env, spec); r.Trained != 6 || r.Done != 12 {
@@ -135,7 +136,8 @@ func TestExportsAgree(t *testing.T) {
 	if !slices.Equal(lines[0], results.ColumnNames()) || lines[1][0] != rows[0].Run {
 		t.Errorf("CSV begins %q", lines[:2])
 	}
-	for _, args := range [][]string{{"export", spec, "--out", "x.xlsx"}, {"export", spec, "--json"}, {"run", spec, "--gpus", "1"}, {"run", spec, "--executor", "cloud"}, {"run", spec, "--checkpoint", "0s"}, {"run"}} {
+	for _, args := range [][]string{{"export", spec, "--out", "x.xlsx"}, {"export", spec, "--json"}, {"run", spec, "--gpus", "1"},
+		{"run", spec, "--executor", "cloud"}, {"run", spec, "--checkpoint", "0s"}, {"run"}} {
 		if status, _, stderr := execute(t, env, append([]string{"sweep"}, args...)...); status != 2 || stderr == "" {
 			t.Errorf("%q: exit %d, %s; want 2", args, status, stderr)
 		}
@@ -328,7 +330,8 @@ func TestSweepOnReadOnlyFolder(t *testing.T) {
 	dir, env := place(t, onGo)
 	spec := write(t, "small.yaml", small)
 	mount(t, dir, "size=16m,ro")
-	if status, _, stderr := execute(t, env, "sweep", "run", spec); status != 1 || !strings.Contains(stderr, "RARETASK_RESULTS") || !strings.Contains(stderr, "read-only") {
+	status, _, stderr := execute(t, env, "sweep", "run", spec)
+	if status != 1 || !strings.Contains(stderr, "RARETASK_RESULTS") || !strings.Contains(stderr, "read-only") {
 		t.Errorf("exit %d, %s; want 1 and what to do", status, stderr)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"raretask/pkg/mixture"
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
-	"raretask/pkg/train"
 )
 
 func init() { verbs = append(verbs, newTheoryCommand) }
@@ -25,8 +24,8 @@ func newTheoryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "theory SPEC",
 		Short: "Closed forms of a mixture: which width can learn what",
-		Long: `Computes, without training anything, what the best encoder of each width keeps of the regression mixture in SPEC (a preset's name or a
-YAML file), at the widths of its grid:
+		Long: `Computes, without training anything, what the best encoder of each width keeps of the regression mixture in SPEC (a preset's
+name or a YAML file), at the widths of its grid:
 
   loss        L*(N) = Tr M - sum of the N largest utilities pi_k lambda_kj
   retained    n_k(N), features that each task keeps
@@ -66,9 +65,7 @@ several mixtures has all of them under mixtures, in the order of the grid, and t
 			if i > 0 {
 				fmt.Fprintln(cmd.OutOrStdout())
 			}
-			if err := form.print(cmd.OutOrStdout()); err != nil {
-				return err
-			}
+			form.print(cmd.OutOrStdout())
 		}
 		return nil
 	}
@@ -148,16 +145,13 @@ func closedForms(s *spec.Sweep, widths []int) ([]closedForm, error) {
 }
 
 func closedFormOf(s spec.Mixture, widths []int) (closedForm, error) {
-	mix, err := mixture.New(s)
+	m, err := s.Theory()
 	if err != nil {
-		return closedForm{}, err
+		return closedForm{}, usageError{err}
 	}
-	m, ok := mix.Theory()
-	if !ok {
-		return closedForm{}, badUsage("mixture.family: %s: has no closed forms; want regression", s.Family)
-	}
+	dim := s.Signature().Input.Size()
 	form := closedForm{Mixture: s, Trace: m.Trace(), NStar: map[string][]int{}, NStarSome: map[string][]int{}}
-	for _, k := range m.Frequent(train.FrequentShare) {
+	for _, k := range m.Frequent(theory.FrequentShare) {
 		form.Frequent = append(form.Frequent, k+1)
 	}
 	for k := range m.Tasks() {
@@ -165,8 +159,8 @@ func closedFormOf(s spec.Mixture, widths []int) (closedForm, error) {
 	}
 	widths = slices.Compact(slices.Sorted(slices.Values(widths)))
 	for _, width := range widths {
-		if width < 1 || width > s.Dim {
-			return form, badUsage("--widths: %d: want 1 … mixture.dim (%d)", width, s.Dim)
+		if width < 1 || width > dim {
+			return form, badUsage("--widths: %d: want 1 … %d, the inputs", width, dim)
 		}
 		form.Widths = append(form.Widths, closedFormAt(m, width))
 	}
@@ -201,10 +195,11 @@ func closedFormAt(m theory.Mixture, width int) atWidth {
 }
 
 // print writes a table of widths and one of tasks.
-func (c closedForm) print(out io.Writer) error {
+func (c closedForm) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	m := c.Mixture
-	fmt.Fprintf(out, "%d tasks of %d directions in %d dimensions, alpha %g … %g, beta %g\n", m.Tasks, m.Block, m.Dim, m.Alpha[0], m.Alpha[1], m.Frequency.Exponent)
+	settings, _ := json.Marshal(m.Settings)
+	fmt.Fprintf(out, "%d tasks of %s %s, beta %g\n", m.Tasks, m.Family, settings, m.Frequency.Exponent)
 	fmt.Fprintf(out, "Tr M = %.5g; frequent tasks F: 1 … %d; N_crit %s against F, %s against all others\n\n",
 		c.Trace, len(c.Frequent), ends(c.NCritAll.Frequent, c.NCrit.Frequent), ends(c.NCritAll.Others, c.NCrit.Others))
 	fmt.Fprintln(w, "width N\tL*(N)\tL*/Tr M\ttasks kept\trarest task's loss\t")
@@ -216,11 +211,10 @@ func (c closedForm) print(out io.Writer) error {
 			}
 		}
 		rarest := len(at.TaskLoss) - 1
-		fmt.Fprintf(w, "%d\t%.5f\t%.4f\t%d of %d\t%.4f\t\n", at.Width, at.Loss, at.Loss/c.Trace, kept, m.Tasks, at.TaskLoss[rarest]/c.TaskTrace[rarest])
+		fmt.Fprintf(w, "%d\t%.5f\t%.4f\t%d of %d\t%.4f\t\n",
+			at.Width, at.Loss, at.Loss/c.Trace, kept, m.Tasks, at.TaskLoss[rarest]/c.TaskTrace[rarest])
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	w.Flush()
 	fmt.Fprintln(out)
 	header := []string{"task", "frequency", "N*(1)", "N*(2)", "N*(3)"}
 	for _, at := range c.Widths {
@@ -238,7 +232,7 @@ func (c closedForm) print(out io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w)
-	return w.Flush()
+	w.Flush()
 }
 
 // ends shows a threshold: from every best encoder on, and in brackets from some, where ties make them differ.

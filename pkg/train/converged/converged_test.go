@@ -7,14 +7,24 @@ import (
 	"testing"
 
 	"raretask/pkg/backend/backendtest"
-	"raretask/pkg/mixture"
+	_ "raretask/pkg/exact"
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
 	"raretask/pkg/train"
+	"raretask/tasks"
 )
 
+// measured is the columns of one run at one step.
+type measured struct {
+	step    int
+	columns map[string][]float64
+}
+
+// of returns a run's number.
+func (m measured) of(column string) float64 { return m.columns[column][0] }
+
 // evaluations trains a sweep's runs and calls check with every evaluation of every run.
-func evaluations(t *testing.T, base spec.Run, axes []spec.Axis, check func(run spec.Run, m theory.Mixture, e train.Evaluation, final bool)) {
+func evaluations(t *testing.T, base spec.Run, axes []spec.Axis, check func(run spec.Run, m theory.Mixture, e measured, final bool)) {
 	t.Helper()
 	s, err := spec.Of(t.Name(), base, axes...)
 	if err != nil {
@@ -25,30 +35,38 @@ func evaluations(t *testing.T, base spec.Run, axes []spec.Axis, check func(run s
 		t.Fatal(err)
 	}
 	stacks := spec.Stacks(runs)
-	p, err := train.New(backendtest.XLA(t), stacks[0])
+	p, err := train.New(backendtest.XLA(t), stacks[0], train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Finalize()
 	for _, stack := range stacks {
-		mix, err := mixture.New(stack[0].Mixture)
+		m, err := stack[0].Mixture.Theory()
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, _ := mix.Theory()
-		evaluator := train.NewEvaluator(mix)
+		measurers := make([]*train.Measurer, len(stack))
+		for i, run := range stack {
+			if measurers[i], err = train.NewMeasurer(nil, run, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
 		steps := train.EvaluationSteps(base.Train.Steps, base.Train.Evaluations)
-		err = p.Train(context.Background(), stack, steps, func(s train.Snapshot) error {
+		err = p.Run(context.Background(), stack, train.Training{Steps: steps, Observe: func(s train.Snapshot) error {
 			for i, state := range s.Runs {
-				e, err := evaluator.Evaluate(stack[i], s.Step, state)
+				values, err := measurers[i].Measure(state)
 				if err != nil {
 					return err
+				}
+				e := measured{s.Step, map[string][]float64{}}
+				for at, c := range measurers[i].Columns {
+					e.columns[c.Name] = values[at]
 				}
 				checkAlways(t, stack[i], m, e)
 				check(stack[i], m, e, s.Step == base.Train.Steps)
 			}
 			return nil
-		}, nil)
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,22 +75,21 @@ func evaluations(t *testing.T, base spec.Run, axes []spec.Axis, check func(run s
 
 // checkAlways checks what holds for every encoder: Theorem 4's bound, the sign of interference, and that no encoder
 // beats the optimum, nor learned decoders the best ones. The tolerance is rounding's.
-func checkAlways(t *testing.T, run spec.Run, m theory.Mixture, e train.Evaluation) {
+func checkAlways(t *testing.T, run spec.Run, m theory.Mixture, e measured) {
 	t.Helper()
-	x := e.Exact
-	if x == nil {
-		t.Fatalf("width %d, seed %d, step %d: no closed forms", run.Net.Width, run.Train.Seed, e.Step)
+	if e.columns["full_loss"] == nil {
+		t.Fatalf("width %d, seed %d, step %d: no closed forms", run.Net.Width, run.Train.Seed, e.step)
 	}
-	if x.FrequentGradient > x.Bound*(1+1e-12) {
-		t.Errorf("width %d, seed %d, step %d: ||G_F|| = %g above its bound %g", run.Net.Width, run.Train.Seed, e.Step, x.FrequentGradient, x.Bound)
+	if e.of("frequent_gradient") > e.of("bound")*(1+1e-12) {
+		t.Errorf("width %d, seed %d, step %d: ||G_F|| = %g above its bound %g", run.Net.Width, run.Train.Seed, e.step, e.of("frequent_gradient"), e.of("bound"))
 	}
-	for k, inner := range x.Interference {
+	for k, inner := range e.columns["interference"] {
 		if inner > 0 {
-			t.Errorf("width %d, seed %d, step %d, task %d: <G_k, G_F> = %g > 0", run.Net.Width, run.Train.Seed, e.Step, k+1, inner)
+			t.Errorf("width %d, seed %d, step %d, task %d: <G_k, G_F> = %g > 0", run.Net.Width, run.Train.Seed, e.step, k+1, inner)
 		}
 	}
-	if optimum := m.OptimalLoss(run.Net.Width); x.EncoderLoss < optimum*(1-1e-9) || x.Loss.Mixture < x.EncoderLoss*(1-1e-6) {
-		t.Errorf("width %d, seed %d, step %d: optimum %g, encoder loss %g, full loss %g out of order", run.Net.Width, run.Train.Seed, e.Step, optimum, x.EncoderLoss, x.Loss.Mixture)
+	if optimum := m.OptimalLoss(run.Net.Width); e.of("encoder_loss") < optimum*(1-1e-9) || e.of("full_loss") < e.of("encoder_loss")*(1-1e-6) {
+		t.Errorf("width %d, seed %d, step %d: optimum %g, encoder loss %g, full loss %g out of order", run.Net.Width, run.Train.Seed, e.step, optimum, e.of("encoder_loss"), e.of("full_loss"))
 	}
 }
 
@@ -88,17 +105,17 @@ var seeds = spec.Vary("train.seed", 0, 1, 2)
 func TestTrainedLossIsOptimal(t *testing.T) {
 	long(t)
 	evaluations(t, spec.Default(), []spec.Axis{spec.Vary("net.width", 8, 16, 32, 48), seeds},
-		func(run spec.Run, m theory.Mixture, e train.Evaluation, final bool) {
+		func(run spec.Run, m theory.Mixture, e measured, final bool) {
 			if !final {
 				return
 			}
 			optimum := m.OptimalLoss(run.Net.Width)
-			t.Logf("width %d, seed %d: optimum %.4f, encoder %.4f, full %.4f", run.Net.Width, run.Train.Seed, optimum, e.Exact.EncoderLoss, e.Exact.Loss.Mixture)
-			if e.Exact.EncoderLoss > 1.01*optimum {
-				t.Errorf("width %d, seed %d: encoder loss %g, optimum %g", run.Net.Width, run.Train.Seed, e.Exact.EncoderLoss, optimum)
+			t.Logf("width %d, seed %d: optimum %.4f, encoder %.4f, full %.4f", run.Net.Width, run.Train.Seed, optimum, e.of("encoder_loss"), e.of("full_loss"))
+			if e.of("encoder_loss") > 1.01*optimum {
+				t.Errorf("width %d, seed %d: encoder loss %g, optimum %g", run.Net.Width, run.Train.Seed, e.of("encoder_loss"), optimum)
 			}
-			if e.Exact.Loss.Mixture > 1.02*optimum {
-				t.Errorf("width %d, seed %d: full loss %g, optimum %g", run.Net.Width, run.Train.Seed, e.Exact.Loss.Mixture, optimum)
+			if e.of("full_loss") > 1.02*optimum {
+				t.Errorf("width %d, seed %d: full loss %g, optimum %g", run.Net.Width, run.Train.Seed, e.of("full_loss"), optimum)
 			}
 		})
 }
@@ -113,13 +130,13 @@ var undecided = map[int][]int{48: {0, 7}}
 func TestTrainedSignalsArePredicted(t *testing.T) {
 	long(t)
 	base := spec.Default()
-	base.Mixture.Alpha = [2]float64{2.2, 2.2}
-	check := func(run spec.Run, m theory.Mixture, e train.Evaluation, final bool) {
+	base.Mixture.Settings = tasks.RegressionSettings{Dim: 128, Block: 8, Alpha: [2]float64{2.2, 2.2}}
+	check := func(run spec.Run, m theory.Mixture, e measured, final bool) {
 		if !final {
 			return
 		}
 		lowest, highest := m.TaskLoss(run.Net.Width)
-		for k, s := range e.Exact.Signal {
+		for k, s := range e.columns["signal"] {
 			if lowest[k] != highest[k] {
 				t.Fatalf("task %d ties exactly at width %d", k+1, run.Net.Width)
 			}
@@ -140,14 +157,14 @@ func TestTrainedSignalsArePredicted(t *testing.T) {
 func TestRankOneThresholds(t *testing.T) {
 	long(t)
 	base := spec.Default()
-	base.Mixture.Block, base.Mixture.Dim, base.Train.Steps = 1, 64, 40000
+	base.Mixture.Settings, base.Train.Steps = tasks.RegressionSettings{Dim: 64, Block: 1, Alpha: [2]float64{2, 2}}, 40000
 	var widths []int
 	for n := range base.Mixture.Tasks {
 		widths = append(widths, n+1)
 	}
 	evaluations(t, base, []spec.Axis{spec.Vary("net.width", widths...), seeds},
-		func(run spec.Run, m theory.Mixture, e train.Evaluation, final bool) {
-			for k, s := range e.Exact.Signal {
+		func(run spec.Run, m theory.Mixture, e measured, final bool) {
+			for k, s := range e.columns["signal"] {
 				if learned := s > .5; final && learned != (k < run.Net.Width) {
 					t.Errorf("width %d, seed %d: signal of task %d is %g", run.Net.Width, run.Train.Seed, k+1, s)
 				}

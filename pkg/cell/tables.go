@@ -1,0 +1,164 @@
+package cell
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"raretask/pkg/allocation"
+	"raretask/pkg/claims"
+	"raretask/pkg/results"
+	"raretask/pkg/spec"
+)
+
+// Losses displays the final losses of a sweep of linear nets beside the optimum L*(N), by width: means over seeds.
+func Losses(runs results.Runs) {
+	var table [][]any
+	for _, l := range Must(claims.Losses(runs)) {
+		table = append(table, []any{l.Width, l.Optimum, l.Encoder.Mean, l.Encoder.Mean / l.Optimum, l.Full.Mean, l.Full.Mean / l.Optimum,
+			fmt.Sprint(l.Full.N, missing(l.Full))})
+	}
+	Table([]string{"width", "L*(N)", "encoder loss", "÷ L*", "full loss", "÷ L*", "seeds"}, table)
+}
+
+// Exponents displays the exponents of a sweep of tasks of one bit beside published ones and theory.
+func Exponents(runs results.Runs) {
+	var table [][]any
+	for _, e := range Must(claims.Exponents(runs)) {
+		table = append(table, []any{e.Name, e.Estimate, fmt.Sprintf("%.3f … %.3f", e.Low, e.High), e.Published, e.Theory, e.About})
+	}
+	Table([]string{"exponent of", "ours", "95% interval", "published", "theory", "fitted on"}, table)
+}
+
+// BestRates displays the learning rate at which each width of a sweep over train.rate ends best.
+func BestRates(runs results.Runs) {
+	var table [][]any
+	for _, b := range Must(claims.BestRates(runs)) {
+		loss, note := b.Losses[b.Best], ""
+		if b.Edge {
+			note = "at the edge: the best may lie beyond"
+		}
+		seeds := b.Seeds.Values()
+		slices.Sort(seeds)
+		interval := fmt.Sprintf("%.3g … %.3g", loss.Low, loss.High)
+		table = append(table, []any{b.Parameterization, b.Width, b.Rates[b.Best], fmt.Sprint(seeds), loss.Mean, interval, note + missing(loss)})
+	}
+	Table([]string{"parameterization", "width", "best rate", "of each seed", "loss there", "95% interval", ""}, table)
+}
+
+// RetentionTable displays what becomes of the injected task by width and gap: means and half widths of 95% intervals over seeds.
+func RetentionTable(runs results.Runs) {
+	var table [][]any
+	for _, r := range Must(claims.Retentions(runs)) {
+		table = append(table, []any{r.Width, r.Gap, Interval(r.Final), Interval(r.Gain), Interval(r.Decay), Interval(r.Retained),
+			Median(r.HalfLife)})
+	}
+	Table([]string{"width", "gap", "at the end", "gain", "decay", "retained share", "half-life (steps, median)"}, table)
+}
+
+// ControlTable trains what is missing of a mixture's controls and displays the measure by width: mean and half width of the 95%
+// interval over seeds, with the rate where several were tried.
+func ControlTable(s *spec.Sweep, m claims.Measure) {
+	headers := []string{m.Name}
+	var table [][]any
+	for _, c := range Must(claims.Controls(s)) {
+		row := []any{c.Name}
+		for _, b := range Must(claims.BestOf(c, m, run)) {
+			row = append(row, best(b))
+			if len(headers) < len(row) {
+				headers = append(headers, fmt.Sprintf("N = %d", b.Width))
+			}
+		}
+		table = append(table, row)
+	}
+	Table(headers, table)
+}
+
+// Depths trains what is missing and displays the measure for the widths of a sweep, beside nets of other depths with as many weights.
+func Depths(s *spec.Sweep, m claims.Measure, depths ...int) {
+	headers := []string{m.Name}
+	var table [][]any
+	for i, d := range Must(claims.Depths(s, m, run, depths...)) {
+		headers = append(headers, fmt.Sprintf("%d hidden layers", d.Depth))
+		for j, n := range d.Nets {
+			if i == 0 {
+				table = append(table, []any{fmt.Sprintf("about %d weights", n.Parameters)})
+			}
+			table[j] = append(table[j], fmt.Sprintf("N = %d: %s", n.Width, best(n)))
+		}
+	}
+	Table(headers, table)
+}
+
+// Claims displays claims with estimate, interval and verdict.
+//
+//	cell.Claims(claims.RetentionClaims("", runs))
+func Claims(list []claims.Claim, err error) {
+	Check(err)
+	var table [][]any
+	for _, c := range list {
+		table = append(table, []any{c.Name, Interval(c.Effect), c.Minimum, c.Effect.Interval().N, c.Verdict()})
+	}
+	Table([]string{"claim", "effect", "minimum", "seeds", "verdict"}, table)
+}
+
+// Allocation displays, for each run of a sweep of nets of one hidden layer, what its net has of each task, the neurons that the task holds
+// at the end and held at most, and the task that took most of those it lost. Nothing is trained where the sweep's results hold the metric.
+func Allocation(s *spec.Sweep) {
+	measured := *s
+	measured.Metrics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Metrics, allocation.Metrics))))
+	for _, r := range Run(&measured) {
+		headers, rows, err := allocation.Table(r)
+		Check(err)
+		text := fmt.Sprintf("width %d, seed %d", r.Net.Width, r.Train.Seed)
+		if r.Diverged >= 0 {
+			text += fmt.Sprintf(", diverged at step %d", r.Diverged)
+		}
+		new(status).end(text)
+		Table(headers, rows)
+	}
+}
+
+// Interval writes the mean over seeds and the half width of its 95% interval, and how many seeds are not in it.
+func Interval(seeds claims.BySeed) string {
+	e := seeds.Interval()
+	text := fmt.Sprintf("%.3f", e.Mean)
+	switch {
+	case e.N == 0:
+		return "missing"
+	case e.N > 1:
+		text += fmt.Sprintf(" ± %.3f", e.High-e.Mean)
+	}
+	return text + missing(e)
+}
+
+func missing(e claims.Estimate) string {
+	if e.Failed == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d missing)", e.Failed, e.N+e.Failed)
+}
+
+// Median writes the median over seeds, of numbers that may be infinite, and how many seeds are not in it.
+func Median(seeds claims.BySeed) string {
+	present := slices.DeleteFunc(seeds.Values(), math.IsNaN)
+	if len(present) == 0 {
+		return "missing"
+	}
+	slices.Sort(present)
+	return fmt.Sprintf("%.0f", present[len(present)/2]) + missing(seeds.Interval())
+}
+
+// best writes a measure with its rate, and says so where the best rate may lie beyond those that were tried.
+func best(b claims.Best) string {
+	text := Interval(b.Seeds)
+	switch {
+	case b.Lowest == b.Highest:
+		return text
+	case b.Rate == b.Lowest:
+		return fmt.Sprintf("%s (rate ≤ %.2g)", text, b.Rate)
+	case b.Rate == b.Highest:
+		return fmt.Sprintf("%s (rate ≥ %.2g)", text, b.Rate)
+	}
+	return fmt.Sprintf("%s (rate %.2g)", text, b.Rate)
+}

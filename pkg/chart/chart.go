@@ -1,0 +1,327 @@
+// Package chart describes a chart as data and writes it as an interactive Vega-Lite v5 chart and as the table of what is plotted;
+// pictures are drawn from the Vega-Lite. A missing value stays missing in all of them: a gap in a line, a grey cell in a map, an
+// empty field in the table.
+package chart
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"raretask/pkg/results"
+)
+
+// Kind is how a layer is drawn, and which of its numbers it needs.
+type Kind int
+
+const (
+	Line   Kind = iota // X, Y: straight segments; a missing Y breaks the line
+	Points             // X, Y: markers; with Low, High also error bars
+	Step               // X, Y: along x at the old y, then to the new y
+	Band               // X, Low, High: the ribbon of an interval
+	Rule               // X alone: vertical reference lines; Y alone: horizontal ones
+	Heat               // X, Y, Value: cells around the coordinates, coloured by value
+)
+
+var kindNames = [...]string{"line", "points", "step", "band", "rule", "heat"}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kindNames) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kindNames[k]
+}
+
+// Chart is a whole figure. Name (e.g. "fig2a") names its files; Columns is how many panels stand side by side, 0 for
+// automatic. Caption is not drawn: with the title it is the chart's description, which a screen reader reads.
+type Chart struct {
+	Name, Title, Caption string
+	Panels               []Panel
+	Columns              int
+	Choices              []Choice
+}
+
+// Choice is something that the reader of the interactive chart chooses from a list; layers with a Chosen are there for
+// one option of each choice alone. A picture shows the options at Start, the table all of them.
+type Choice struct {
+	Name    string
+	Options []string
+	Start   int
+}
+
+// Panel is one pair of axes with layers. Maps are drawn lowest, then bands, rules, lines and points, each in their order.
+type Panel struct {
+	Title  string
+	X, Y   Axis
+	Layers []Layer
+}
+
+// Axis says what a coordinate is. Label should hold the unit. Min and Max both 0 means automatic. With Categories,
+// coordinates are 0, 1, 2, … and the axis shows the categories' names; Log, limits and Ticks don't apply then. Ticks are where the axis
+// is labelled, for example the widths that were trained, as far as they lie in its range; nil means round numbers.
+type Axis struct {
+	Label      string
+	Log        bool
+	Min, Max   float64
+	Ticks      []float64
+	Categories []string
+}
+
+// Layer is one series. Which numbers it needs depends on its Kind; those given must be of equal length. NaN and infinite
+// values are missing.
+//
+// Name is its entry in the legend ("" for none); layers of one name share an entry, so a line, its band and its points
+// should have the same Name and Color. Color is an index of the colour-blind-safe palette, what Ordered returns for
+// series with an order (widths), or Black. ValueLabel names the colour bar of a map; ValueMin and ValueMax both 0 means
+// automatic, over all maps of the figure with the same label; with ValueLog colours go by the value's logarithm.
+type Layer struct {
+	Kind               Kind
+	Name               string
+	Color              int
+	Dashed             bool
+	X, Y               []float64
+	Low, High          []float64
+	Value              []float64
+	ValueLabel         string
+	ValueMin, ValueMax float64
+	ValueLog           bool
+	Fields             []Field
+	Chosen             []int // the option of each of the figure's choices that this layer is of; nil: all
+}
+
+// Field is one more column of a layer, for tooltips and the table. Values is a []float64 or a []string with one entry per
+// point.
+type Field struct {
+	Name   string
+	Values any
+}
+
+// rows is the number of points of a layer, whichever coordinates it uses.
+func (l Layer) rows() int { return max(len(l.X), len(l.Y)) }
+
+// Save writes NAME.vl.json and NAME.csv to dir, which it makes if need be, and returns their paths. Each file is written aside and
+// renamed, so that a reader never sees half of one.
+func (f Chart) Save(dir string) ([]string, error) {
+	if f.Name == "" || f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") {
+		return nil, fmt.Errorf("chart: name %q: want a plain file name such as fig2a", f.Name)
+	}
+	spec, err := f.VegaLite()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("chart: %s: %w", f.Name, err)
+	}
+	table, err := f.CSV()
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, part := range []struct {
+		suffix  string
+		content []byte
+	}{{".vl.json", text}, {".csv", table}} {
+		path := filepath.Join(dir, f.Name+part.suffix)
+		err := results.WriteFile(path, func(file *os.File) error { _, err := file.Write(part.content); return err })
+		if err != nil {
+			return paths, fmt.Errorf("chart: %s: %w", f.Name, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// check returns an error naming figure, panel and layer for the first thing that can't be drawn as described.
+func (f Chart) check() error {
+	if len(f.Panels) == 0 {
+		return fmt.Errorf("chart: %s has no panels: want at least one", f.Name)
+	}
+	for _, c := range f.Choices {
+		if c.Name == "" || c.Start < 0 || c.Start >= len(c.Options) {
+			return fmt.Errorf("chart: %s, choice %q of %d options, starting at %d: want a name and a start among the options",
+				f.Name, c.Name, len(c.Options), c.Start)
+		}
+	}
+	looks := map[string]Layer{}
+	for i, p := range f.Panels {
+		where := fmt.Sprintf("chart: %s, panel %d %q", f.Name, i+1, p.Title)
+		if err := p.X.check(); err != nil {
+			return fmt.Errorf("%s: x axis %w", where, err)
+		}
+		if err := p.Y.check(); err != nil {
+			return fmt.Errorf("%s: y axis %w", where, err)
+		}
+		for j, l := range p.Layers {
+			if err := l.check(p); err != nil {
+				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
+			}
+			if err := f.checkChosen(l); err != nil {
+				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
+			}
+			if l.Name == "" || l.Kind == Heat {
+				continue
+			}
+			if first, known := looks[l.Name]; !known {
+				looks[l.Name] = l
+			} else if first.Color != l.Color {
+				return fmt.Errorf("%s, layer %d %q (%s): colour %d after colour %d: want one per name",
+					where, j+1, l.Name, l.Kind, l.Color, first.Color)
+			}
+		}
+	}
+	return nil
+}
+
+func (f Chart) checkChosen(l Layer) error {
+	if l.Chosen != nil && len(l.Chosen) != len(f.Choices) {
+		return fmt.Errorf("%d options chosen: want one for each of the figure's %d choices", len(l.Chosen), len(f.Choices))
+	}
+	for i, option := range l.Chosen {
+		if n := len(f.Choices[i].Options); option < 0 || option >= n {
+			return fmt.Errorf("option %d of choice %q: want 0 … %d", option, f.Choices[i].Name, n-1)
+		}
+	}
+	return nil
+}
+
+func (a Axis) check() error {
+	automatic := a.Min == 0 && a.Max == 0
+	for i, t := range a.Ticks {
+		if !finite(t) || a.Log && t <= 0 {
+			return fmt.Errorf("ticks[%d] = %g: want finite numbers, above 0 on a logarithmic axis", i, t)
+		}
+	}
+	switch {
+	case len(a.Categories) > 0 || automatic:
+		return nil
+	case !finite(a.Min) || !finite(a.Max) || a.Min >= a.Max:
+		return fmt.Errorf("from %g to %g: want finite limits, the lower first, or 0, 0 for automatic ones", a.Min, a.Max)
+	case a.Log && a.Min <= 0:
+		return fmt.Errorf("is logarithmic from %g: want a lower limit above 0", a.Min)
+	}
+	return nil
+}
+
+func (l Layer) check(p Panel) error {
+	if l.Kind < Line || l.Kind > Heat {
+		return fmt.Errorf("unknown kind: want one of %s", strings.Join(kindNames[:], ", "))
+	}
+	if !validColor(l.Color) {
+		return fmt.Errorf("colour %d: want 0 … %d, what Ordered returns, or Black", l.Color, len(palette)-1)
+	}
+	if err := l.checkLengths(); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		name   string
+		axis   Axis
+		values []float64
+	}{{"x", p.X, l.X}, {"y", p.Y, l.Y}} {
+		for i, v := range c.values {
+			if err := c.axis.admits(v); err != nil {
+				return fmt.Errorf("%s[%d] = %g %w", c.name, i, v, err)
+			}
+		}
+	}
+	if l.Kind == Heat {
+		return l.checkCells()
+	}
+	return nil
+}
+
+// admits doesn't object to a missing value: that one is a gap.
+func (a Axis) admits(v float64) error {
+	switch n := len(a.Categories); {
+	case !finite(v):
+		return nil
+	case n > 0 && (v != math.Trunc(v) || v < 0 || v >= float64(n)):
+		return fmt.Errorf("on an axis of %d categories: want 0 … %d", n, n-1)
+	case n == 0 && a.Log && v <= 0:
+		return fmt.Errorf("on a logarithmic axis: want more than 0, or NaN for a gap")
+	}
+	return nil
+}
+
+func (l Layer) checkLengths() error {
+	type column struct {
+		name   string
+		length int
+		needed bool
+	}
+	rule, spread := l.Kind == Rule, len(l.Low) > 0 || len(l.High) > 0
+	switch {
+	case rule && (len(l.X) > 0) == (len(l.Y) > 0):
+		return fmt.Errorf("a rule with %d x and %d y: want one of them alone", len(l.X), len(l.Y))
+	case spread && l.Kind != Points && l.Kind != Band:
+		return fmt.Errorf("an interval on a %s: want a band of its own below it", l.Kind)
+	}
+	n := l.rows()
+	columns := []column{
+		{"x", len(l.X), !rule}, {"y", len(l.Y), !rule && l.Kind != Band},
+		{"low", len(l.Low), l.Kind == Band || spread}, {"high", len(l.High), l.Kind == Band || spread},
+		{"value", len(l.Value), l.Kind == Heat},
+	}
+	names := []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
+	for _, field := range l.Fields {
+		length := -1
+		switch values := field.Values.(type) {
+		case []float64:
+			length = len(values)
+		case []string:
+			length = len(values)
+		}
+		if length < 0 || field.Name == "" || slices.Contains(names, field.Name) {
+			return fmt.Errorf("field %q of %T: want a new name and []float64 or []string", field.Name, field.Values)
+		}
+		names = append(names, field.Name)
+		columns = append(columns, column{fmt.Sprintf("field %q", field.Name), length, true})
+	}
+	for _, c := range columns {
+		if c.length != n && (c.needed || c.length != 0) && !(rule && c.length == 0 && (c.name == "x" || c.name == "y")) {
+			return fmt.Errorf("%s has %d values: want %d, as many as the layer has points", c.name, c.length, n)
+		}
+	}
+	return nil
+}
+
+func (l Layer) checkCells() error {
+	seen := map[[2]float64]bool{}
+	for i := range l.X {
+		cell := [2]float64{l.X[i], l.Y[i]}
+		if !finite(cell[0]) || !finite(cell[1]) || seen[cell] {
+			return fmt.Errorf("cell %d at x %g, y %g: want finite coordinates, each pair once", i, cell[0], cell[1])
+		}
+		seen[cell] = true
+	}
+	if l.ValueMin > l.ValueMax || !finite(l.ValueMin) || !finite(l.ValueMax) {
+		return fmt.Errorf("values from %g to %g: want finite limits, the lower first", l.ValueMin, l.ValueMax)
+	}
+	if l.ValueLog && (l.ValueMin < 0 || l.ValueMin == 0 && l.ValueMax != 0) {
+		return fmt.Errorf("colours go by the logarithm from %g: want a lower limit above 0", l.ValueMin)
+	}
+	for i, v := range l.Value {
+		if l.ValueLog && v <= 0 {
+			return fmt.Errorf("value[%d] = %g on a logarithmic scale: want more than 0, or NaN for none", i, v)
+		}
+	}
+	return nil
+}
+
+// columns is the number of panels side by side.
+func (f Chart) columns() int {
+	n := len(f.Panels)
+	if f.Columns > 0 {
+		return min(f.Columns, n)
+	}
+	if n == 4 {
+		return 2
+	}
+	return min(n, 3)
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -1,0 +1,272 @@
+package chart
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// vegaSchema names the language; it is an identifier, nothing is fetched.
+const vegaSchema = "https://vega.github.io/schema/vega-lite/v5.json"
+
+// MIME is the type of what VegaLite returns, by which JupyterLab draws it.
+const MIME = "application/vnd.vegalite.v5+json"
+
+// Sizes in pixels of a screen at 100%. Width is what fits into a JupyterLab window of 1280, beside its file browser.
+const (
+	Width      = 790
+	columnGap  = 20
+	titleSize  = 15
+	panelSize  = 12
+	labelSize  = 12
+	tickSize   = 11
+	lineWidth  = 1.8
+	haloWidth  = 4.2  // of the white below a line on a map, which a dark line needs on its dark end
+	strokeSize = 300. // areas of the legend's samples
+	pointSize  = 70.
+	sampleRoom = 38 // what an entry of the legend needs besides its name
+)
+
+type object = map[string]any
+
+// VegaLite returns the chart in Vega-Lite v5, which needs no network: hovering shows every number and field of a point, a click in the
+// legend brings out a series, and lists below the chart offer the choices. Each panel holds its points once, as CSV; the number of a
+// point's series, l, is a row's first column.
+//
+// The map holds only what encoding/gob and encoding/json carry as it is: map[string]any, []any, string, float64, bool. It returns an
+// error when the chart can't be drawn, naming panel and layer.
+func (f Chart) VegaLite() (map[string]any, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	columns := f.columns()
+	var panels []any
+	w := writer{Chart: f, entries: f.entries()}
+	widths := f.widths(columns)
+	for i, p := range f.Panels {
+		panels = append(panels, w.panel(p, widths[i%columns]))
+	}
+	title := any(f.Title)
+	if len(f.Choices) > 0 {
+		words := literal(f.Title + ": ")
+		for i, c := range f.Choices {
+			words += fmt.Sprintf(" + %s + choice%d", literal(strings.Repeat(", ", min(i, 1))+c.Name+" "), i)
+		}
+		title = object{"expr": words}
+	}
+	spec := object{
+		"$schema": vegaSchema, "name": f.Name, "description": strings.Trim(f.Title+". "+f.Caption, ". ") + ".", "background": "white",
+		"columns": float64(columns), "spacing": float64(columnGap), "concat": panels,
+		"title":   object{"text": title, "anchor": "start", "fontSize": float64(titleSize)},
+		"resolve": object{"scale": object{"fill": "independent"}},
+		"config":  config(),
+	}
+	if params := f.choiceParams(); len(params) > 0 {
+		spec["params"] = params
+	}
+	return spec, nil
+}
+
+// choiceParams are the lists that the reader chooses from.
+func (f Chart) choiceParams() []any {
+	params := []any{}
+	for i, c := range f.Choices {
+		params = append(params, object{"name": fmt.Sprintf("choice%d", i), "value": c.Options[c.Start],
+			"bind": object{"input": "select", "options": list(c.Options), "name": c.Name + " "}})
+	}
+	return params
+}
+
+func config() object {
+	text := func(more object) object {
+		more["labelFontSize"], more["titleFontSize"], more["titleFontWeight"] = float64(tickSize), float64(labelSize), "normal"
+		return more
+	}
+	return object{
+		"font":   "DejaVu Sans, Verdana, Arial, sans-serif",
+		"axis":   text(object{"gridColor": hex(gridded), "tickColor": hex(grey), "domain": false}),
+		"legend": text(object{"labelLimit": 0., "titleLimit": 0.}),
+		"title":  object{"fontSize": float64(panelSize)},
+		"view":   object{"stroke": hex(grey)},
+		"mark":   object{"aria": false}, // else half of an SVG is each mark's numbers in words; the chart has a description
+		"line":   object{"strokeWidth": lineWidth},
+		"point":  object{"filled": true, "size": 45., "opacity": 1.},
+		"rule":   object{"strokeWidth": 1.3},
+		"area":   object{"fillOpacity": .22},
+	}
+}
+
+// widths are those of the panels' data rectangles, by column: what labels and colour bars leave, in equal parts.
+func (f Chart) widths(columns int) []float64 {
+	around := make([]float64, columns)
+	for i, p := range f.Panels {
+		_, y := p.scales()
+		room := textWidth(y.labels) + 36
+		if heat, ok := p.heat(); ok {
+			low, high := f.valueRange(heat)
+			_, labels := ticks(low, high, heat.ValueLog, false)
+			room += 24 + max(22+textWidth(labels), textWidth(wrapped(heat.ValueLabel)))
+		} else {
+			room += 10
+		}
+		around[i%columns] = max(around[i%columns], room)
+	}
+	left := float64(Width - columnGap*(columns-1))
+	for _, room := range around {
+		left -= room
+	}
+	widths := make([]float64, columns)
+	for i := range widths {
+		widths[i] = math.Floor(left / float64(columns))
+	}
+	return widths
+}
+
+// textWidth guesses the width of the widest of some labels: a digit's for every letter.
+func textWidth(labels []string) float64 {
+	widest := 0
+	for _, s := range labels {
+		widest = max(widest, len([]rune(s)))
+	}
+	return .64 * tickSize * float64(widest)
+}
+
+// wrapped breaks a colour bar's label into lines about as wide as the bar and its numbers.
+func wrapped(label string) []string {
+	var lines []string
+	for _, word := range strings.Fields(label) {
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+len(word) < 12 {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
+}
+
+// heat returns the panel's first map.
+func (p Panel) heat() (Layer, bool) {
+	for _, l := range p.Layers {
+		if l.Kind == Heat {
+			return l, true
+		}
+	}
+	return Layer{}, false
+}
+
+// missingName stands for the cells without a value in the legend, and in a panel without a single number.
+const missingName = "no data"
+
+func (p Panel) empty() bool {
+	return !slices.ContainsFunc(p.Layers, func(l Layer) bool {
+		return l.Kind != Rule && slices.ContainsFunc(slices.Concat(l.Y, l.Low, l.Value), finite)
+	})
+}
+
+// writer writes one panel after the other. The first series of the chart tells how all of them look and listens to the legend.
+type writer struct {
+	Chart
+	entries   []entry
+	told      []string // channels
+	listening bool
+}
+
+func (w *writer) panel(p Panel, width float64) object {
+	tracks := p.tracks()
+	x, y := p.scales()
+	_, isMap := p.heat()
+	height := math.Round(min(max(.72*width, 190), 360))
+	// Encoded, not of the marks: from those, Vega-Lite 5.6 takes the mouse away when a legend listens.
+	tip := object{"value": object{"expr": tooltip(p, tracks)}}
+	layers := w.maps(p, tracks, height, tip)
+	for _, kind := range []Kind{Band, Rule, Line, Step} {
+		layers = append(layers, w.marks(tracks, kind, isMap, x, y, tip)...)
+	}
+	layers = append(layers, hovers(tracks, y, tip)...)
+	layers = append(layers, w.marks(tracks, Points, isMap, x, y, tip)...)
+	if p.empty() {
+		layers = append(layers, object{"data": object{"values": []any{object{}}},
+			"mark":     object{"type": "text", "text": missingName, "color": hex(grey), "fontSize": float64(labelSize)},
+			"encoding": object{"x": object{"value": width / 2}, "y": object{"value": height / 2}}})
+	}
+	return object{"title": p.Title, "width": width, "height": height,
+		"data": data(tracks), "transform": w.transform(tracks, y), "layer": layers,
+		"encoding": object{"x": channel("x", x, p.X, !isMap), "y": channel("y", y, p.Y, !isMap)}}
+}
+
+// transform names each point's series, drops what isn't chosen, and keeps an interval's end on a logarithmic axis.
+func (w *writer) transform(tracks []track, y scale) []any {
+	names, named := make([]any, len(tracks)), false
+	for i, t := range tracks {
+		names[i], named = t.Name, named || t.Name != ""
+	}
+	steps := []any{}
+	if named {
+		steps = append(steps, calculate("series", literal(names)+"[datum.l]"))
+	}
+	for i, c := range w.Choices {
+		options := make([]any, len(tracks))
+		for j, t := range tracks {
+			if options[j] = -1.; len(t.Chosen) > 0 {
+				options[j] = float64(t.Chosen[i])
+			}
+		}
+		of := literal(options) + "[datum.l]"
+		steps = append(steps, object{"filter": fmt.Sprintf("%s < 0 || %s === indexof(%s, choice%d)", of, of, literal(list(c.Options)), i)})
+	}
+	if low, high := ends(tracks, y); low != "low" {
+		for as, end := range []string{low, high} {
+			from := []string{"low", "high"}[as]
+			steps = append(steps, calculate(end, fmt.Sprintf("isValid(datum.%s) ? max(datum.%s, %s) : null", from, from, literal(y.min))))
+		}
+	}
+	return steps
+}
+
+// ends are the columns of an interval as it is drawn: where it goes below a logarithmic axis, others than its numbers.
+func ends(tracks []track, y scale) (low, high string) {
+	if y.log && slices.ContainsFunc(tracks, func(t track) bool {
+		return slices.ContainsFunc(slices.Concat(t.Low, t.High), func(v float64) bool { return v < y.min })
+	}) {
+		return "from", "to"
+	}
+	return "low", "high"
+}
+
+func calculate(as, expression string) object { return object{"calculate": expression, "as": as} }
+
+// channel places a panel's points along an axis.
+func channel(key string, s scale, a Axis, grid bool) object {
+	placed := object{"type": "linear", "domain": []any{s.min, s.max}, "nice": false, "zero": false}
+	if s.log {
+		placed = object{"type": "log", "domain": []any{s.min, s.max}, "nice": false}
+	}
+	return object{"field": key, "type": "quantitative", "scale": placed,
+		"axis": labelled(s.ticks, s.labels, object{"title": a.Label, "grid": grid, "labelOverlap": true})}
+}
+
+// labelled adds the places of an axis' or legend's labels and the labels.
+func labelled(ticks []float64, labels []string, to object) object {
+	to["values"] = list(ticks)
+	to["labelExpr"] = fmt.Sprintf("%s[indexof(%s, datum.value)]", literal(list(labels)), literal(list(ticks)))
+	return to
+}
+
+// literal is a value as the expression language reads it, which is JSON.
+func literal(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // finite numbers, strings, and lists of them
+	}
+	return string(text)
+}
+
+func list[T any](values []T) []any {
+	out := make([]any, len(values))
+	for i, v := range values {
+		out[i] = v
+	}
+	return out
+}

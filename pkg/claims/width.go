@@ -1,0 +1,133 @@
+package claims
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+
+	"raretask/pkg/results"
+	"raretask/pkg/theory"
+)
+
+// Theory returns the closed forms of the one mixture that runs are of; an error where they are of several, or where it has none.
+func Theory(runs results.Runs) (theory.Mixture, error) {
+	if err := runs.Need(results.Design{Vary: []string{"net.*", "train.*"}, Final: true}); err != nil {
+		return theory.Mixture{}, err
+	}
+	return runs[0].Mixture.Theory()
+}
+
+// WidthLoss is the final loss of the mixture at one width, over seeds, in units of the targets squared summed over outputs.
+type WidthLoss struct {
+	Width         int
+	Optimum       float64  // L*(N)
+	Encoder, Full Estimate // with the best decoders, and with the learned ones
+}
+
+// Losses returns the final losses of one mixture by width.
+func Losses(runs results.Runs) ([]WidthLoss, error) {
+	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"encoder_loss", "full_loss"}, Final: true}); err != nil {
+		return nil, err
+	}
+	m, err := Theory(runs)
+	if err != nil {
+		return nil, err
+	}
+	var losses []WidthLoss
+	widths, byWidth := results.By(runs, results.Width)
+	for _, w := range widths {
+		l := WidthLoss{Width: w, Optimum: m.OptimalLoss(w)}
+		l.Encoder = Over(byWidth[w], func(r *results.Run) float64 { return Final(r, "encoder_loss", 1) })
+		l.Full = Over(byWidth[w], func(r *results.Run) float64 { return Final(r, "full_loss", 1) })
+		losses = append(losses, l)
+	}
+	return losses, nil
+}
+
+// FirstHeld returns for each task the smallest width at which the mean final signal over seeds holds, and goes on holding at every larger
+// width; NaN where it never does. A width at which a seed failed holds nothing. Tasks count from 1.
+func FirstHeld(runs results.Runs, holds func(task int, signal float64) bool) ([]float64, error) {
+	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}, Final: true}); err != nil {
+		return nil, err
+	}
+	first := make([]float64, runs[0].Mixture.Tasks)
+	widths, byWidth := results.By(runs, results.Width)
+	for i := range first {
+		first[i] = math.NaN()
+		for _, w := range slices.Backward(widths) {
+			e := Over(byWidth[w], func(r *results.Run) float64 { return Final(r, "signal", i+1) })
+			if e.Failed > 0 || !holds(i+1, e.Mean) {
+				break
+			}
+			first[i] = float64(w)
+		}
+	}
+	return first, nil
+}
+
+// perSeed returns a number of each run by its seed; an error where two are of one seed, which are no two samples of what seeds differ in.
+func perSeed(runs results.Runs, of func(*results.Run) float64) (BySeed, error) {
+	values := BySeed{}
+	for _, r := range runs {
+		if _, twice := values[r.Train.Seed]; twice {
+			return nil, fmt.Errorf("claims: two runs of width %d have train.seed %d: want one; select by train.data and the mixture's seed first",
+				r.Net.Width, r.Train.Seed)
+		}
+		values[r.Train.Seed] = of(r)
+	}
+	return values, nil
+}
+
+// SlopesOnWidth returns, for each seed, the slope of ln v on ln N over widths at the end of training, v being a column of the run's own.
+// Widths where v is not positive don't count; a seed of which a width failed or is missing has none.
+func SlopesOnWidth(runs results.Runs, column string) (BySeed, error) {
+	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{column}, Final: true}); err != nil {
+		return nil, err
+	}
+	slopes, x, y := BySeed{}, map[uint32][]float64{}, map[uint32][]float64{}
+	widths, byWidth := results.By(runs, results.Width)
+	seeds, _ := results.By(runs, results.Seed)
+	for _, w := range widths {
+		values, err := perSeed(byWidth[w], func(r *results.Run) float64 { return Final(r, column, 1) })
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range seeds {
+			if v, found := values[s]; !found || math.IsNaN(v) {
+				slopes[s] = math.NaN()
+			} else if v > 0 {
+				x[s], y[s] = append(x[s], math.Log(float64(w))), append(y[s], math.Log(v))
+			}
+		}
+	}
+	for _, s := range seeds {
+		if _, failed := slopes[s]; failed || len(x[s]) < 2 {
+			slopes[s] = math.NaN()
+			continue
+		}
+		_, slopes[s] = stat.LinearRegression(x[s], y[s], nil, false)
+	}
+	return slopes, nil
+}
+
+// GradientClaims returns the claims that the frequent tasks' gradient and residual late in training fall with width, as powers of it.
+// about says of which runs.
+func GradientClaims(about string, runs results.Runs) ([]Claim, error) {
+	list := []Claim{
+		{ID: "frequent_gradient", Name: about + "late gradient of the frequent tasks falls with width (power of N)", Minimum: PowerEffect},
+		{ID: "residual", Name: about + "their residual falls with width (power of N)", Minimum: PowerEffect},
+	}
+	for i, c := range list {
+		slopes, err := SlopesOnWidth(runs, c.ID)
+		if err != nil {
+			return nil, err
+		}
+		for seed, slope := range slopes {
+			slopes[seed] = -slope
+		}
+		list[i].Effect = slopes
+	}
+	return list, nil
+}

@@ -1,0 +1,139 @@
+package exact_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/backend/backendtest"
+	_ "raretask/pkg/exact"
+	"raretask/pkg/spec"
+	"raretask/pkg/theory"
+	"raretask/pkg/train"
+	"raretask/tasks"
+)
+
+// tiny returns a stack of small runs.
+func tiny(t *testing.T, change func(*spec.Run), widths ...int) spec.Stack {
+	t.Helper()
+	base := spec.Default()
+	base.Mixture.Tasks, base.Mixture.Settings = 4, tasks.RegressionSettings{Dim: 14, Block: 3, Alpha: [2]float64{2, 2}}
+	base.Train.Batch, base.Train.Steps, base.Train.Warmup = 40, 100, 20
+	if change != nil {
+		change(&base)
+	}
+	var stack spec.Stack
+	for _, w := range widths {
+		run := base
+		run.Net.Width = w
+		if err := run.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		stack = append(stack, run)
+	}
+	return stack
+}
+
+// trained returns the snapshots of a stack at steps.
+func trained(t *testing.T, b *backend.Backend, stack spec.Stack, steps ...int) []train.Snapshot {
+	t.Helper()
+	p, err := train.New(b, stack, train.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Finalize()
+	var all []train.Snapshot
+	err = p.Run(t.Context(), stack, train.Training{Steps: steps, Observe: func(s train.Snapshot) error { all = append(all, s); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// measured returns the columns of a run's default metrics.
+func measured(t *testing.T, run spec.Run, s train.RunState) map[string][]float64 {
+	t.Helper()
+	m, err := train.NewMeasurer(nil, run, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	values, err := m.Measure(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := map[string][]float64{}
+	for i, c := range m.Columns {
+		columns[c.Name] = values[i]
+	}
+	return columns
+}
+
+func theoryOf(t *testing.T, run spec.Run) theory.Mixture {
+	t.Helper()
+	m, err := run.Mixture.Theory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// The loss on fresh samples estimates the exact one: within five standard errors of a mean of squares.
+func TestSampledAgainstExact(t *testing.T) {
+	stack := tiny(t, nil, 3)
+	for _, s := range trained(t, backendtest.XLA(t), stack, 0, 100) {
+		e := measured(t, stack[0], s.Runs[0])
+		for k, exact := range e["loss"] {
+			if sampled := e["loss_sampled"][k]; !(math.Abs(sampled/exact-1) <= 5*math.Sqrt(2./256)) {
+				t.Errorf("step %d, task %d: sampled loss %g, exact %g", s.Step, k+1, sampled, exact)
+			}
+		}
+	}
+}
+
+// Under muP the readout has a factor, which what is computed from the weights must count: the exact loss of each task is that of
+// fresh samples.
+func TestExactLossUnderMup(t *testing.T) {
+	stack := tiny(t, func(r *spec.Run) { r.Net.Parameterization, r.Net.Base = "mup", 24 }, 6)
+	for _, s := range trained(t, backendtest.XLA(t), stack, 0, 100) {
+		e := measured(t, stack[0], s.Runs[0])
+		for k, exact := range e["loss"] {
+			if d := math.Abs(exact-e["loss_sampled"][k]) / exact; !(d <= .25) { // 256 samples; without the factor of 4 it is off by far more
+				t.Errorf("step %d, task %d: exact loss %.3f, sampled %.3f", s.Step, k+1, exact, e["loss_sampled"][k])
+			}
+		}
+		if s.Step == 0 && e["loss"][0] != 1 {
+			t.Errorf("zero readouts lose %g of predicting the mean, want 1", e["loss"][0])
+		}
+	}
+}
+
+// Runs that diverged, and those of nets and families without closed forms, have no values and are no error.
+func TestWithoutClosedForms(t *testing.T) {
+	stack := tiny(t, func(r *spec.Run) { r.Train.Clip = 0 }, 5)
+	stack[0].Train.Rate = 1e30
+	state := trained(t, backendtest.XLA(t), stack, 100)[0].Runs[0]
+	if state.Diverged < 0 {
+		t.Fatal("rate 1e30 didn't diverge")
+	}
+	if e := measured(t, stack[0], state); e["full_loss"] != nil || e["signal"] != nil {
+		t.Errorf("a diverged run has closed forms: %v", e)
+	}
+	relu := tiny(t, func(r *spec.Run) { r.Net = spec.NewNet("mlp", 1) }, 5)[0]
+	parity := relu
+	parity.Mixture.Family, parity.Mixture.Settings = "parity", tasks.ParitySettings{Bits: 9, Size: 3}
+	for _, run := range []spec.Run{relu, parity} {
+		m, err := train.NewMeasurer(nil, run, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, c := range m.Columns {
+			names = append(names, c.Name)
+		}
+		if !slices.Equal(names, []string{"loss_sampled", "train_loss"}) {
+			t.Errorf("%s: columns %v", run.Mixture.Family, names)
+		}
+	}
+}

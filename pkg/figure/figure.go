@@ -1,0 +1,206 @@
+// Package figure turns results into the paper's figures (arXiv 2605.29548, Sec. 3-4 and appendices): one function each, from runs to a
+// chart. Each begins with its design, the settings in which its runs may differ; any other difference is an error that names it.
+package figure
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"raretask/pkg/chart"
+	"raretask/pkg/claims"
+	"raretask/pkg/results"
+)
+
+// Sizing is what the size of a net is counted in.
+type Sizing struct {
+	Label, Symbol string // of an axis, and of a size in legends
+	Of            func(*results.Run) int
+}
+
+// Sizes of nets.
+var (
+	Width      = Sizing{"width N (neurons)", "N", results.Width}
+	Parameters = Sizing{"parameters P", "P", results.Parameters}
+)
+
+// Size is what nets go by in every figure, on axes and in legends: Width, or what a notebook puts here before it draws.
+var Size = Width
+
+// at returns the size of a net that differs from the run's in width alone.
+func (s Sizing) at(r *results.Run, width int) float64 {
+	other := *r
+	other.Net.Width = width
+	return float64(s.Of(&other))
+}
+
+// sizes are the sizes of all nets of a figure, ascending: each has one colour in all panels.
+type sizes []int
+
+func sizesOf(runs results.Runs) sizes {
+	all, _ := results.By(runs, Size.Of)
+	return all
+}
+
+// axis is labelled at the sizes that were trained.
+func (s sizes) axis() chart.Axis {
+	axis := chart.Axis{Label: Size.Label, Log: true}
+	for _, n := range s {
+		axis.Ticks = append(axis.Ticks, float64(n))
+	}
+	return axis
+}
+
+// largest returns the runs of the largest size.
+func (s sizes) largest(runs results.Runs) results.Runs {
+	return runs.Where(func(r *results.Run) bool { return Size.Of(r) == s[len(s)-1] })
+}
+
+// each draws the runs of each size under a name and colour of their own.
+func (s sizes) each(runs results.Runs, draw func(name string, color int, runs results.Runs) []chart.Layer) (layers []chart.Layer) {
+	present, bySize := results.By(runs, Size.Of)
+	for _, n := range present {
+		layers = append(layers, draw(fmt.Sprintf("%s = %d", Size.Symbol, n), chart.Ordered(slices.Index(s, n), len(s)), bySize[n])...)
+	}
+	return layers
+}
+
+// betas splits runs by the exponent of their frequencies, the panels of several figures, and draws each.
+func betas(runs results.Runs, draw func(title string, runs results.Runs) ([]chart.Panel, error)) (panels []chart.Panel, err error) {
+	all, byBeta := results.By(runs, results.Beta)
+	for _, b := range all {
+		drawn, err := draw(fmt.Sprintf("β = %g", b), byBeta[b])
+		if err != nil {
+			return nil, err
+		}
+		panels = append(panels, drawn...)
+	}
+	return panels, nil
+}
+
+// measure is a number of a run at the i-th of its steps; NaN where there is none.
+type measure func(r *results.Run, i int) float64
+
+// of measures a column of a task (from 1; of a column of the run's own: any).
+func of(column string, task int) measure {
+	return func(r *results.Run, i int) float64 { return claims.Value(r, column, i, task) }
+}
+
+// at measures runs, each at an index of its steps.
+func (m measure) at(runs results.Runs, index func(*results.Run) int) []float64 {
+	values := make([]float64, len(runs))
+	for i, r := range runs {
+		values[i] = m(r, index(r))
+	}
+	return values
+}
+
+// An estimator makes one number of those of seeds: claims.Interval, or claims.Geometric of what is drawn on a logarithmic axis.
+type estimator func(values []float64) claims.Estimate
+
+// means are estimates over seeds along an axis.
+type means struct {
+	x   []float64
+	all []claims.Estimate
+}
+
+func (m *means) add(x float64, e claims.Estimate) { m.x, m.all = append(m.x, x), append(m.all, e) }
+
+// join adds the means of a task and returns where they stand on the axis of tasks.
+func (m *means) join(of means, task int) []float64 {
+	m.x, m.all = append(m.x, of.x...), append(m.all, of.all...)
+	return slices.Repeat([]float64{float64(task)}, len(of.x))
+}
+
+// column returns a part of each estimate.
+func (m means) column(of func(claims.Estimate) float64) []float64 {
+	values := make([]float64, len(m.all))
+	for i, e := range m.all {
+		values[i] = of(e)
+	}
+	return values
+}
+
+func (m means) mean() []float64 { return m.column(func(e claims.Estimate) float64 { return e.Mean }) }
+
+// fields say of how many seeds each mean is, and how many failed: they have no number, mostly since they diverged.
+func (m means) fields() []chart.Field {
+	return []chart.Field{{Name: "seeds", Values: m.column(func(e claims.Estimate) float64 { return float64(e.N) })},
+		{Name: "failed", Values: m.column(func(e claims.Estimate) float64 { return float64(e.Failed) })}}
+}
+
+// layer draws means as a line, as points with intervals, or their intervals as a band.
+func (m means) layer(kind chart.Kind, name string, color int) chart.Layer {
+	l := chart.Layer{Kind: kind, Name: name, Color: color, X: m.x}
+	if kind != chart.Band {
+		l.Y, l.Fields = m.mean(), m.fields()
+	}
+	if kind != chart.Line {
+		l.Low, l.High = m.column(func(e claims.Estimate) float64 { return e.Low }), m.column(func(e claims.Estimate) float64 { return e.High })
+	}
+	return l
+}
+
+// curve draws means as a line in its band.
+func (m means) curve(name string, color int) []chart.Layer {
+	return []chart.Layer{m.layer(chart.Band, name, color), m.layer(chart.Line, name, color)}
+}
+
+// on makes means that have no place on a logarithmic axis missing.
+func (m means) on(axis chart.Axis) means {
+	for i, e := range m.all {
+		if axis.Log && !(e.Mean > 0) {
+			m.all[i].Mean, m.all[i].Low, m.all[i].High = math.NaN(), math.NaN(), math.NaN()
+		}
+	}
+	return m
+}
+
+// overSteps returns the means of a measure over training from a step on, at the steps at which all runs were evaluated: a mean over some of
+// the seeds is no step of a curve. Step 0 has no place on a logarithmic axis.
+func overSteps(runs results.Runs, from int, value measure, mean estimator) (m means) {
+	for _, step := range runs[0].Steps {
+		missing := func(r *results.Run) bool { _, found := r.Index(step); return !found }
+		if step >= from && !slices.ContainsFunc(runs, missing) {
+			m.add(float64(step), mean(value.at(runs, func(r *results.Run) int { i, _ := r.Index(step); return i })))
+		}
+	}
+	return m
+}
+
+// overTraining is a panel of a measure over training, a series for each size.
+func (s sizes) overTraining(title, label string, log bool, runs results.Runs, value measure) chart.Panel {
+	panel := chart.Panel{Title: title, X: chart.Axis{Label: "training step", Log: true}, Y: chart.Axis{Label: label, Log: log}}
+	panel.Layers = s.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
+		return overSteps(runs, 1, value, claims.Interval).on(panel.Y).curve(name, color)
+	})
+	return panel
+}
+
+// atEnd are the means of a measure by size at the end of training.
+func atEnd(runs results.Runs, value measure, mean estimator) (m means) {
+	all, bySize := results.By(runs, Size.Of)
+	for _, n := range all {
+		m.add(float64(n), mean(value.at(bySize[n], (*results.Run).Last)))
+	}
+	return m
+}
+
+// taskAxis is where tasks stand.
+var taskAxis = chart.Axis{Label: "task (1 = most frequent)"}
+
+// taskMap is a map of a column, from 0 to 1, by size and task at the end of training.
+func taskMap(runs results.Runs, column, label string) chart.Layer {
+	heat := chart.Layer{Kind: chart.Heat, ValueLabel: label, ValueMax: 1}
+	var all means
+	for k := 1; k <= runs[0].Mixture.Tasks; k++ {
+		heat.Y = append(heat.Y, all.join(atEnd(runs, of(column, k), claims.Interval), k)...)
+	}
+	heat.X, heat.Value, heat.Fields = all.x, all.mean(), all.fields()
+	return heat
+}
+
+// rule is a dashed reference line of theory.
+func rule(name string, x, y []float64) chart.Layer {
+	return chart.Layer{Kind: chart.Rule, Name: name, Color: chart.Black, Dashed: true, X: x, Y: y}
+}

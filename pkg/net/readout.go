@@ -1,0 +1,48 @@
+package net
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"raretask/pkg/mixture"
+	"raretask/tasks"
+)
+
+// Scored returns the sums of losses of each task's samples [S, K], of predictions [B, S, ..., O] of one readout for all tasks, and how much each
+// task's positions count [K], nil where each sample counts once.
+func Scored(family tasks.Family, batch *mixture.Batch, yBSO *Node) (lossSK, countK *Node) {
+	lossBS, weight := family.Score(yBSO, InsertAxes(batch.Y, 1))
+	if weight == nil && lossBS.Rank() == 2 {
+		return Einsum("bs,bk->sk", lossBS, batch.Task), nil
+	}
+	if weight == nil {
+		weight = OnesLike(lossBS)
+	}
+	weight = BroadcastToShape(weight, lossBS.Shape())
+	lossBS, weight = Mul(lossBS, weight), Slice(weight, AxisRange(), AxisElem(0))
+	for lossBS.Rank() > 2 { // positions of a sample
+		lossBS, weight = ReduceSum(lossBS, -1), ReduceSum(weight, -1)
+	}
+	return Einsum("bs,bk->sk", lossBS, batch.Task), ReduceSum(Mul(Reshape(weight, -1, 1), batch.Task), 0)
+}
+
+// OwnReadout reads the hidden layer by each task's own linear decoder D_k [O, N]: predictions shrink·D_k h, and the sum of the losses of
+// each task's samples [S, K].
+func (s Shape) OwnReadout(family tasks.Family, batch *mixture.Batch, hBSN, decoderKSON *Node, tap Tap) (lossSK *Node) {
+	tiles := batch.Tiles()
+	yPSRO := s.Product("prsn,pson->psro", tiles.Pair(hBSN), tiles.Own(decoderKSON))
+	if s.Shrink != 0 && s.Shrink != 1 {
+		yPSRO = MulScalar(yPSRO, s.Shrink)
+	}
+	if tap != nil {
+		yBSO := tiles.Rows(Transpose(yPSRO, 1, 2))
+		if next := Tapped(tap, "prediction", yBSO); next != yBSO {
+			yPSRO = Transpose(tiles.Pair(next), 1, 2)
+		}
+	}
+	lossPSR, weight := family.Score(yPSRO, InsertAxes(tiles.Target, 1))
+	if weight != nil {
+		panic("net: a family that weighs its samples: want one readout for all tasks (Signature.Coded)")
+	}
+	lossPS := ReduceSum(Mul(lossPSR, InsertAxes(tiles.Mask, 1)), -1)
+	return Einsum("ps,pk->sk", lossPS, tiles.PairTask)
+}

@@ -1,0 +1,66 @@
+package spec_test
+
+import (
+	"strings"
+	"testing"
+
+	_ "raretask/pkg/exact"
+	"raretask/pkg/results"
+	"raretask/pkg/spec"
+	"raretask/pkg/sweep"
+)
+
+// presets are the numbers of runs and of stacks at every scale: results that were trained are found by them.
+var presets = map[string][3][2]int{
+	"controls": {{4, 2}, {25, 5}, {20, 5}}, "controls-mlp": {{2, 2}, {15, 5}, {20, 5}}, "controls-parity": {{2, 2}, {20, 5}, {20, 5}},
+	"fig2": {{6, 2}, {24, 3}, {24, 3}}, "fig3": {{6, 2}, {24, 3}, {24, 3}}, "fig4": {{12, 4}, {60, 15}, {150, 30}},
+	"fig12": {{6, 2}, {21, 3}, {24, 3}}, "fig13": {{6, 2}, {21, 3}, {24, 3}}, "fig14": {{6, 2}, {21, 3}, {24, 3}},
+	"fig15": {{24, 8}, {160, 20}, {160, 20}}, "fig16": {{12, 4}, {60, 15}, {150, 30}}, "fig17": {{24, 8}, {96, 12}, {96, 12}},
+	"fig18": {{8, 2}, {48, 3}, {36, 3}}, "fig19": {{24, 8}, {160, 20}, {160, 20}}, "fig20": {{12, 4}, {60, 15}, {150, 30}},
+	"fig21": {{6, 2}, {12, 3}, {18, 3}}, "parity": {{6, 2}, {30, 5}, {30, 5}}, "parity-rates": {{16, 4}, {120, 6}, {144, 6}},
+	"retention-laws": {{16, 8}, {120, 30}, {120, 30}}, "retention-parity": {{8, 4}, {60, 15}, {45, 15}},
+}
+
+func TestPresetsPlan(t *testing.T) {
+	store := &results.Store{Dir: t.TempDir()}
+	for _, name := range spec.Presets() {
+		for i, scale := range spec.Scales {
+			s, err := spec.Load(name, scale)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := sweep.NewPlan(s, store, nil)
+			if err != nil {
+				t.Errorf("%s at %s: %v", name, scale, err)
+				continue
+			}
+			runs, done := plan.Runs()
+			if want := presets[name][i]; runs != want[0] || len(plan.Stacks) != want[1] || done != 0 {
+				t.Errorf("%s at %s: %d runs in %d stacks, %d done: want %v", name, scale, runs, len(plan.Stacks), done, want)
+			}
+		}
+	}
+	if len(presets) != len(spec.Presets()) {
+		t.Errorf("%d presets, want %d", len(spec.Presets()), len(presets))
+	}
+}
+
+// Names of metrics are known where measuring is, which answers with the spec's line.
+func TestMetrics(t *testing.T) {
+	for text, want := range map[string]string{
+		"train: {steps: 5}\nmetrics: [exact]\n":                  "",
+		"train: {steps: 5}\nmetrics: []\n":                       "",
+		"train: {steps: 5}\nmetrics: [exact, norm_of_weights]\n": "x.yaml:2: metrics: norm_of_weights: want exact, loss_sampled, train_loss",
+		"metrics: [exact, exact]\n":                              "x.yaml:1: metrics: exact: want each name once",
+		"scales: {smoke: {metrics: [\nnone]}}\n":                 "x.yaml:1: metrics: none: want exact",
+	} {
+		s, err := spec.Parse("x.yaml", []byte(text), "smoke")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = sweep.Stacks(s)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+}

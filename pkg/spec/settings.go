@@ -1,0 +1,150 @@
+package spec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"raretask/tasks"
+)
+
+// Setting is one setting of a run.
+type Setting struct {
+	Key   string // as in "mixture.frequency.exponent"
+	Value any    // int, uint32, float64, string, or an array of them
+	About string
+	Seed  bool   // runs that differ in such settings alone are replicates
+	Path  bool   // it changes the path of the weights
+	vary  string // the tag vary
+}
+
+// Settings returns every setting of a run in the order of a spec, those of its family and its kind of net included.
+func (r Run) Settings() []Setting {
+	r = r.canonical()
+	data := r.Train.DataSeed()
+	r.Train.Data = &data
+	return collect(nil, "", reflect.ValueOf(r))
+}
+
+func collect(settings []Setting, prefix string, v reflect.Value) []Setting {
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		for value.Kind() == reflect.Interface || value.Kind() == reflect.Pointer {
+			value = value.Elem()
+		}
+		switch {
+		case options == "inline":
+			settings = collect(settings, prefix, value)
+		case value.Kind() == reflect.Struct:
+			settings = collect(settings, join(prefix, name), value)
+		default:
+			settings = append(settings, Setting{
+				Key: join(prefix, name), Value: value.Interface(), About: field.Tag.Get("about"),
+				Seed: field.Tag.Get("role") == "seed", Path: field.Tag.Get("hash") != "-", vary: field.Tag.Get("vary"),
+			})
+		}
+	}
+	return settings
+}
+
+// engine returns the number of the run's family, which is part of every hash.
+func (r Run) engine() int {
+	kind, _ := tasks.Named(r.Mixture.Family)
+	return kind.Engine
+}
+
+// digest returns 16 hexadecimal digits that identify texts.
+func digest(texts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(texts, "\n")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// identify returns the digest of the settings that are chosen.
+func (r Run) identify(chosen func(Setting) bool) string {
+	texts := []string{fmt.Sprintf("engine %d", r.engine())}
+	for _, s := range r.Settings() {
+		if chosen(s) {
+			texts = append(texts, fmt.Sprintf("%s %v", s.Key, s.Value))
+		}
+	}
+	return digest(texts...)
+}
+
+// Hash returns 16 hexadecimal digits that identify what decides the path of the run's weights: every setting but how often it is looked at.
+func (r Run) Hash() string { return r.identify(func(s Setting) bool { return s.Path }) }
+
+// Stack is runs that train side by side in one program, on one data stream. They share everything but width, rate and the seed of the initial
+// values.
+type Stack []Run
+
+// Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
+func (s Stack) Hash() string {
+	hashes := make([]string, len(s))
+	for i, r := range s {
+		hashes[i] = r.Hash()
+	}
+	return digest(hashes...)
+}
+
+// Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
+// in what a compiled program takes as input (frequencies, seeds, rates, a family's constants, an injection's numbers).
+func (s Stack) Program() string {
+	var texts []string
+	for _, r := range s {
+		texts = append(texts, fmt.Sprint(r.Net.Width))
+	}
+	if s[0].Train.Injection != (Injection{}) {
+		texts = append(texts, "injection")
+	}
+	if s[0].Train.Schedule == "cosine" { // which ends with the steps
+		texts = append(texts, fmt.Sprint(s[0].Train.Steps))
+	}
+	return digest(append(texts, s[0].identify(func(s Setting) bool { return s.vary == "" }))...)
+}
+
+// Stacks splits runs into stacks: one for each mixture, training set-up and data stream, its runs ordered by
+// width. The order of stacks is that of their first runs.
+func Stacks(runs []Run) []Stack {
+	index := map[string]int{}
+	var stacks []Stack
+	for _, r := range runs {
+		key := r.identify(func(s Setting) bool { return s.vary != "run" })
+		at, found := index[key]
+		if !found {
+			at = len(stacks)
+			index[key] = at
+			stacks = append(stacks, nil)
+		}
+		stacks[at] = append(stacks[at], r)
+	}
+	for _, s := range stacks {
+		slices.SortStableFunc(s, func(a, b Run) int { return a.Net.Width - b.Net.Width })
+	}
+	return stacks
+}
+
+// beside returns the JSON of two structs as one object.
+func beside(a, b any) ([]byte, error) {
+	first, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	second, err := json.Marshal(b)
+	if err != nil || len(second) == 2 {
+		return first, err
+	}
+	return append(append(first[:len(first)-1], ','), second[1:]...), nil
+}
+
+// read returns settings of the type of defaults, with what JSON says of them.
+func read[T any](text []byte, defaults T) (T, error) {
+	v := reflect.New(reflect.TypeOf(defaults))
+	v.Elem().Set(reflect.ValueOf(defaults))
+	err := json.Unmarshal(text, v.Interface())
+	return v.Elem().Interface().(T), err
+}

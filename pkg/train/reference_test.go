@@ -1,0 +1,224 @@
+package train
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"raretask/pkg/backend"
+	"raretask/pkg/backend/backendtest"
+	"raretask/pkg/mixture"
+	"raretask/pkg/spec"
+)
+
+// reference trains one net with a readout for each task, a bottleneck or a ReLU net of one hidden layer, in plain float64 Go on the batches
+// that the program draws: the independent computation that the stacked, tiled, packed program is held against.
+type reference struct {
+	run           spec.Run
+	n, d, k, o    int
+	weights, m, v [][]float64 // encoder [N, D], in a ReLU net bias [N], decoder [K, O, N]; and Adam's moments
+	gradients     [][]float64
+
+	inputs, targets    []float64
+	tasks              []int
+	loss, gradientNorm float64
+}
+
+func (r *reference) step(t int) {
+	b := r.run.Train.Batch
+	for i := range r.weights {
+		r.gradients[i] = make([]float64, len(r.weights[i]))
+	}
+	relu, last := len(r.weights) == 3, len(r.weights)-1
+	r.loss = 0
+	for row := range b {
+		x, y := r.inputs[row*r.d:(row+1)*r.d], r.targets[row*r.o:(row+1)*r.o]
+		decoder := r.tasks[row] * r.o * r.n
+		h := make([]float64, r.n)
+		for i := range h {
+			for j, v := range x {
+				h[i] += r.weights[0][i*r.d+j] * v
+			}
+			if relu {
+				h[i] = max(0, h[i]+r.weights[1][i])
+			}
+		}
+		dh := make([]float64, r.n)
+		for j := range r.o {
+			e := -y[j]
+			for i := range h {
+				e += r.weights[last][decoder+j*r.n+i] * h[i]
+			}
+			r.loss += e * e / float64(r.o*b)
+			for i := range h {
+				r.gradients[last][decoder+j*r.n+i] += 2 * e * h[i] / float64(r.o*b)
+				dh[i] += 2 * e * r.weights[last][decoder+j*r.n+i] / float64(r.o*b)
+			}
+		}
+		for i := range dh {
+			if relu {
+				if h[i] == 0 {
+					continue
+				}
+				r.gradients[1][i] += dh[i]
+			}
+			for j, v := range x {
+				r.gradients[0][i*r.d+j] += dh[i] * v
+			}
+		}
+	}
+	r.update(float64(t))
+}
+
+// rate returns the learning rate of step t = 1, 2, …
+func (r *reference) rate(t float64) float64 {
+	s := r.run.Train
+	warmup := float64(s.Warmup)
+	switch {
+	case t <= warmup:
+		return s.Rate * t / warmup
+	case s.Schedule == "constant":
+		return s.Rate
+	case s.Schedule == "cosine":
+		return s.Rate * (s.Floor + (1-s.Floor)*(1+math.Cos(math.Pi*(t-warmup)/(float64(s.Steps)-warmup)))/2)
+	}
+	return s.Rate * math.Sqrt(warmup/t)
+}
+
+func (r *reference) update(t float64) {
+	s := r.run.Train
+	r.gradientNorm = 0
+	for _, g := range r.gradients {
+		for _, v := range g {
+			r.gradientNorm += v * v
+		}
+	}
+	r.gradientNorm = math.Sqrt(r.gradientNorm)
+	scale := 1.
+	if s.Clip > 0 {
+		scale = min(1, s.Clip/(r.gradientNorm+1e-6))
+	}
+	beta1, beta2 := s.Betas[0], s.Betas[1]
+	for i, g := range r.gradients {
+		decay := s.Decay
+		if bias := len(r.weights) == 3 && i == 1; bias && s.Decays == "matrices" {
+			decay = 0
+		}
+		for j, v := range g {
+			v *= scale
+			move := v
+			if s.Optimizer != "sgd" {
+				r.m[i][j] = beta1*r.m[i][j] + (1-beta1)*v
+				r.v[i][j] = beta2*r.v[i][j] + (1-beta2)*v*v
+				move = r.m[i][j] / (1 - math.Pow(beta1, t)) / (math.Sqrt(r.v[i][j]/(1-math.Pow(beta2, t))) + s.Epsilon)
+			}
+			r.weights[i][j] -= r.rate(t) * (move + decay*r.weights[i][j])
+		}
+	}
+}
+
+func TestTrainingAgainstPlainGo(t *testing.T) {
+	b := backendtest.XLA(t)
+	fast := func(s *spec.Stack) { (*s)[0].Train.Rate = 2e-2 }
+	for name, c := range map[string]struct {
+		steps  int
+		change func(r *spec.Run)
+		stack  func(*spec.Stack)
+	}{
+		"adamw": {60, func(r *spec.Run) { r.Train.Clip, r.Train.Decay, r.Train.Warmup = .8, .1, 30 }, fast},
+		"betas and epsilon": {60, func(r *spec.Run) {
+			r.Train.Betas, r.Train.Epsilon, r.Train.Clip = [2]float64{.5, .9}, 1e-2, .8
+		}, fast},
+		"decays of matrices": {60, func(r *spec.Run) {
+			r.Net, r.Train.Decay, r.Train.Decays, r.Train.Clip, r.Train.Schedule = mlp(1), 2, "matrices", .6, "constant"
+		}, nil},
+		"decays of all": {60, func(r *spec.Run) {
+			r.Net, r.Train.Decay, r.Train.Clip, r.Train.Schedule = mlp(1), 2, .6, "constant"
+		}, nil},
+		"sgd, one step": {1, func(r *spec.Run) {
+			r.Train.Optimizer, r.Train.Decay, r.Train.Warmup, r.Train.Rate, r.Train.Clip = "sgd", 0, 1, .3, 0
+		}, nil},
+		"sgd": {60, func(r *spec.Run) {
+			r.Net, r.Train.Optimizer, r.Train.Decay, r.Train.Rate, r.Train.Clip = mlp(1), "sgd", 0, .3, .6
+		}, fast},
+		"cosine": {60, func(r *spec.Run) {
+			r.Train.Optimizer, r.Train.Decay, r.Train.Schedule, r.Train.Floor, r.Train.Steps, r.Train.Clip = "adam", 0, "cosine", .3, 60, .8
+		}, fast},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stack := tiny(t, c.change, 2, 5, 6)
+			if c.stack != nil {
+				c.stack(&stack)
+			}
+			againstPlainGo(t, b, stack, c.steps)
+		})
+	}
+}
+
+func againstPlainGo(t *testing.T, b *backend.Backend, stack spec.Stack, steps int) {
+	t.Helper()
+	snapshots := trained(t, b, stack, 0, steps)
+	m := mixtureOf(t, stack[0])
+	of := m.Family.Signature()
+	draw, err := NewExec(b.Backend, func(in []*Node) []*Node {
+		batch := mixture.Draw(m.Family, mixture.NewRandom(in[0], in[1], trainingSamples), in[2], in[3], stack[0].Train.Batch)
+		return []*Node{batch.X, batch.Y, batch.Task}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer draw.Finalize()
+	clipped := 0
+	for i, run := range stack {
+		r := &reference{run: run, n: run.Net.Width, d: of.Input.Size(), k: of.Tasks, o: of.Outputs}
+		for _, values := range snapshots[0].Runs[i].Weights {
+			r.weights = append(r.weights, float64s(values))
+			r.m, r.v, r.gradients = append(r.m, make([]float64, len(values))), append(r.v, make([]float64, len(values))), append(r.gradients, nil)
+		}
+		for step := range steps {
+			out, err := draw.Call([]uint32{run.Train.DataSeed(), 0}, int32(step), m.Cumulative(), make([]float32, of.Tasks))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.inputs, r.targets = float64s(tensors.MustCopyFlatData[float32](out[0])), float64s(tensors.MustCopyFlatData[float32](out[1]))
+			r.tasks = r.tasks[:0]
+			oneHot := tensors.MustCopyFlatData[float32](out[2])
+			for row := range run.Train.Batch {
+				r.tasks = append(r.tasks, slices.Index(oneHot[row*of.Tasks:(row+1)*of.Tasks], 1))
+			}
+			r.step(step + 1)
+			if r.gradientNorm > run.Train.Clip {
+				clipped++
+			}
+		}
+		for w, values := range snapshots[1].Runs[i].Weights {
+			for j, v := range values {
+				if math.Abs(float64(v)-r.weights[w][j]) > 2e-5 {
+					t.Fatalf("width %d, array %d, weight %d: %g, plain Go %g", run.Net.Width, w, j, v, r.weights[w][j])
+				}
+			}
+		}
+	}
+	if stack[0].Train.Clip > 0 && (clipped == 0 || clipped == steps*len(stack)) {
+		t.Errorf("gradients were clipped in %d of %d steps: the test should see both", clipped, steps*len(stack))
+	}
+}
+
+// Of the cosine with a floor: its rise, its peak, its middle and its end.
+func TestCosine(t *testing.T) {
+	stack := tiny(t, func(r *spec.Run) {
+		r.Train.Schedule, r.Train.Floor, r.Train.Warmup, r.Train.Steps = "cosine", .2, 10, 110
+	}, 2)
+	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
+		p := program(t, b, stack, Options{})
+		got := backendtest.Run(t, b, []any{[]float32{1, 5, 10, 35, 60, 85, 110}}, func(in []*Node) []*Node { return []*Node{p.schedules(in[0])} })[0]
+		for i, want := range []float64{.1, .5, 1, .2 + .4*(1+math.Sqrt2/2), .6, .2 + .4*(1-math.Sqrt2/2), .2} {
+			if math.Abs(float64(got[i])-want) > 1e-6 {
+				t.Errorf("value %d: %g, want %g", i, got[i], want)
+			}
+		}
+	})
+}
