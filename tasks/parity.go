@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	Register(Kind{Name: "parity", About: "multitask sparse parity: each task is the parity of a few of many random bits", Engine: 1,
+	Register(Kind{Name: "parity", About: "multitask sparse parity: each task is the parity of a few of many random bits", Engine: 2,
 		Defaults: ParitySettings{Bits: 32, Size: 3}})
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	Register(Kind{Name: "regression", About: "linear regressions on orthogonal blocks of one Gaussian input (Sec. 3, App. B.1)", Engine: 2,
+	Register(Kind{Name: "regression", About: "linear regressions on orthogonal blocks of one Gaussian input (Sec. 3, App. B.1)", Engine: 3,
 		Defaults: RegressionSettings{Dim: 128, Block: 8, Alpha: [2]float64{2, 2}}})
 }
 

@@ -1,6 +1,8 @@
 package mixture
 
 import (
+	"math"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -29,24 +31,30 @@ func (b *Batch) OwnTask(v *Node) *Node {
 	return Reshape(picked, append([]int{-1}, dims[1:]...)...)
 }
 
-// Draw draws a batch of size rows. cumulative [K] holds the running sums of the frequencies of independent
-// draws; forced [K] (float32, whole numbers) is how many further samples each task gets for certain: those
-// take the place of independent draws.
-func Draw(family tasks.Family, random tasks.Random, cumulative, forced *Node, rows int) *Batch {
-	uB := random.Uniform(rows)
-	free := Sub(Scalar(uB.Graph(), dtypes.Float32, rows), ReduceAllSum(forced))
-	drawn := ConvertDType(LessThan(Iota(uB.Graph(), uB.Shape(), 0), free), dtypes.Float32)
-	below := ConvertDType(LessThan(InsertAxes(uB, -1), InsertAxes(cumulative, 0)), dtypes.Float32) // [B, K]
-	end := Add(ReduceSum(Mul(below, InsertAxes(drawn, -1)), 0), CumSum(forced, 0))
+// Draw draws a batch of size rows. thresholds (uint32 [2, K]) are those of Mixture.Thresholds for independent draws;
+// forced [K] (float32, whole numbers) is how many further samples each task gets for certain: those take the place
+// of independent draws.
+func Draw(family tasks.Family, random *Random, thresholds, forced *Node, rows int) *Batch {
+	g := forced.Graph()
+	all := func(v uint32) *Node { return BroadcastToDims(Const(g, v), rows) }
+	drawn := LessThan(Iota(g, shapes.Make(dtypes.Float32, rows), 0), Sub(Scalar(g, dtypes.Float32, rows), ReduceAllSum(forced)))
+	row := func(word *Node) *Node { // [B, 1]; all ones where the row isn't drawn, which is below no threshold
+		return InsertAxes(OptimizationBarrier(Where(drawn, word, all(math.MaxUint32))), -1)
+	}
+	// A barrier for each word: one for both would make a step of Figure 2 at the reduced scale 5% longer.
+	high, low := random.blocks(rows, 32)
+	high, low = row(high), row(BitwiseAnd(low, all(math.MaxUint32-1)))
+	endHigh, endLow := Slice(thresholds, AxisElem(0)), Slice(thresholds, AxisElem(1)) // [1, K]
+	below := LogicalOr(LessThan(high, endHigh), LogicalAnd(Equal(high, endHigh), LessThan(low, endLow)))
+	end := Add(ReduceSum(ConvertDType(below, dtypes.Float32), 0), CumSum(forced, 0))
 	return Arrange(family, random, end, rows)
 }
 
 // Draws returns what an injection schedule makes of the draws of the step after step (int32 scalar) steps: the
-// cumulative frequencies and the certain samples that Draw takes, both [K]. schedule is Schedule.Inputs, usual the
-// cumulative frequencies without a schedule.
-func Draws(step, usual *Node, schedule []*Node) (cumulative, forced *Node) {
+// thresholds and the certain samples that Draw takes. schedule is Schedule.Inputs, usual the thresholds without a schedule.
+func Draws(step, usual *Node, schedule []*Node) (thresholds, forced *Node) {
 	g := step.Graph()
-	numbers, fraction, taskK, withheldK := schedule[0], schedule[1], schedule[2], schedule[3]
+	numbers, fraction, taskK, withheld := schedule[0], schedule[1], schedule[2], schedule[3]
 	number := func(i int) *Node { return Reshape(Slice(numbers, AxisElem(i))) }
 	from, until, gap, length, whole := number(0), number(1), number(2), number(3), number(4)
 	active := LogicalAnd(GreaterOrEqual(step, from), LessThan(step, until))
@@ -58,7 +66,7 @@ func Draws(step, usual *Node, schedule []*Node) (cumulative, forced *Node) {
 	count := Add(ConvertDType(whole, dtypes.Float32), ConvertDType(carried, dtypes.Float32))
 	injecting := LogicalAnd(active, GreaterOrEqual(at, first))
 	forced = Mul(taskK, Mul(count, ConvertDType(injecting, dtypes.Float32)))
-	return Where(BroadcastToShape(active, shapes.Make(dtypes.Bool, usual.Shape().Dimensions...)), withheldK, usual), forced
+	return Where(BroadcastToShape(active, shapes.Make(dtypes.Bool, usual.Shape().Dimensions...)), withheld, usual), forced
 }
 
 // Arrange draws a batch in which the rows of task k end before row end[k] (float32 [K], whole, ascending, the

@@ -34,19 +34,23 @@ func (r *Random) From(first *Node) *Random {
 	return &Random{key: r.key, calls: r.calls, first: ConvertDType(first, dtypes.Uint32)}
 }
 
-// words returns n fresh uint32 numbers. The second word of each Threefry block goes unused: joining both halves costs
+// words returns n fresh uint32 numbers, of which 32 rows have per32. The second word of each Threefry block goes unused: joining both halves costs
 // more than drawing them. The barrier keeps XLA from computing the words again in every operation that reads them.
-//
-// 32 rows have per32 of them.
 func (r *Random) words(n, per32 int) *Node {
+	word, _ := r.blocks(n, per32)
+	return OptimizationBarrier(word)
+}
+
+// blocks returns both words (uint32 [n]) of n fresh Threefry blocks, of which 32 rows have per32.
+func (r *Random) blocks(n, per32 int) (high, low *Node) {
 	g := r.key[0].Graph()
 	counter := Iota(g, shapes.Make(dtypes.Uint32, n), 0)
 	if r.first != nil {
 		counter = Add(counter, Mul(DivScalar(r.first, uint32(32)), Const(g, uint32(per32))))
 	}
-	word, _ := threefry(r.key[0], r.key[1], counter, BroadcastToDims(Const(g, r.calls), n))
+	high, low = threefry(r.key[0], r.key[1], counter, BroadcastToDims(Const(g, r.calls), n))
 	r.calls++
-	return OptimizationBarrier(word)
+	return high, low
 }
 
 // Uniform implements tasks.Random: the centres of 2^23 equal cells of (0, 1), which are exact in float32.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"raretask/tasks"
 )
@@ -84,7 +85,7 @@ type Schedule struct {
 	Length    int
 	Whole     int
 	Fraction  uint32
-	Frequency []float64 // of the other tasks while this one is withheld; sums to 1
+	Frequency []float64 // of the tasks' draws while this one is withheld: 0 for it, and in proportion for the others
 }
 
 // NewSchedule returns the schedule of an injection that has passed Check, nil where there is none.
@@ -105,12 +106,8 @@ func NewSchedule(i Injection, batch int, frequency []float64) *Schedule {
 		s.Whole, units = s.Whole+1, 0
 	}
 	s.Fraction = uint32(units)
-	for k, pi := range frequency {
-		if k == s.Task {
-			pi = 0
-		}
-		s.Frequency = append(s.Frequency, pi/(1-frequency[s.Task]))
-	}
+	s.Frequency = slices.Clone(frequency)
+	s.Frequency[s.Task] = 0
 	return s
 }
 
@@ -146,11 +143,15 @@ func (s *Schedule) Injections(steps int) (begin, end []int) {
 const ScheduleInputs = 4
 
 // Inputs returns what Draws takes beside the step: int32 [5] from, until, gap, length, whole; uint32 fraction; the task
-// one-hot [K]; the cumulative frequencies of the others [K].
-func (s *Schedule) Inputs() []any {
+// one-hot [K]; the thresholds without it [2, K]. Others that can't be drawn at their frequencies are an error.
+func (s *Schedule) Inputs() ([]any, error) {
 	task := make([]float32, len(s.Frequency))
 	task[s.Task] = 1
-	return []any{
-		[]int32{int32(s.From), int32(s.Until), int32(s.Gap), int32(s.Length), int32(s.Whole)}, s.Fraction, task, cumulative(s.Frequency),
+	withheld, err := thresholds(s.Frequency)
+	if err != nil {
+		return nil, fmt.Errorf("%w, while task %d is withheld", err, s.Task+1)
 	}
+	return []any{
+		[]int32{int32(s.From), int32(s.Until), int32(s.Gap), int32(s.Length), int32(s.Whole)}, s.Fraction, task, withheld,
+	}, nil
 }

@@ -225,6 +225,9 @@ func (r Run) Validate() error {
 	if err := m.Settings.Check(m.Tasks); err != nil {
 		return under("mixture", err)
 	}
+	if !mixture.Drawable(m.Frequencies()) {
+		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent, "a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
+	}
 	if err := r.Net.validate(m.Signature()); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ const (
 // Positions of a program's inputs, which no step changes; the family's constants, the numbers of an injection schedule and a tap's arrays follow.
 const (
 	inputSeed       = iota // uint32 [2]: of the data
-	inputCumulative        // [K] running sums of the frequencies
+	inputThresholds        // uint32 [2, K]: of the draws
 	inputForced            // [K] samples that each task gets for certain in every batch
 	inputRate              // [runs] peak learning rates
 	inputConstants
@@ -69,11 +69,11 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	random := mixture.NewRandom(inputs[inputSeed], state[stateStep], trainingSamples)
 	n := len(p.weights)
 	constants, schedule, tap := p.split(inputs)
-	cumulative, forced := inputs[inputCumulative], inputs[inputForced]
+	thresholds, forced := inputs[inputThresholds], inputs[inputForced]
 	if p.schedule > 0 {
-		cumulative, forced = mixture.Draws(state[stateStep], cumulative, schedule)
+		thresholds, forced = mixture.Draws(state[stateStep], thresholds, schedule)
 	}
-	batch := mixture.Draw(tasks.Bind(p.mixture.Family, constants), random, cumulative, forced, p.shared.Train.Batch)
+	batch := mixture.Draw(tasks.Bind(p.mixture.Family, constants), random, thresholds, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.

@@ -395,13 +395,17 @@ func (p *Program) inputs(stack spec.Stack) ([]*tensors.Tensor, error) {
 	}
 	values := []any{
 		inputSeed:       []uint32{stack[0].Train.DataSeed(), 0},
-		inputCumulative: mix.Cumulative(),
+		inputThresholds: mix.Thresholds(),
 		inputForced:     make([]float32, mix.Tasks()),
 		inputRate:       rates,
 	}
 	values = append(values, tasks.Constants(mix.Family)...)
 	if schedule := mixture.NewSchedule(stack[0].Train.Injection, stack[0].Train.Batch, mix.Frequency); schedule != nil {
-		values = append(values, schedule.Inputs()...)
+		numbers, err := schedule.Inputs()
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, numbers...)
 	}
 	if p.tap != nil {
 		values = append(values, p.tap.Inputs...)
