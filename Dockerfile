@@ -24,10 +24,8 @@ COPY go.mod go.sum ./
 RUN go mod download && find "$(go env GOMODCACHE)/cache/download" -name '*.zip' -delete
 
 # The Python environment, the kernel and the plugin, from as little of the code as sets them up.
-COPY tasks tasks
 COPY pkg/backend pkg/backend
 COPY pkg/lab pkg/lab
-COPY pkg/spec pkg/spec
 COPY pkg/cmd/raretask/main.go pkg/cmd/raretask/progress.go pkg/cmd/raretask/setup.go pkg/cmd/raretask/
 COPY notebooks/requirements.txt notebooks/
 RUN export GOCACHE=/tmp/go-build PIP_NO_CACHE_DIR=1 \

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"gonum.org/v1/gonum/stat/combin"
 )
 
 func init() {
@@ -22,11 +23,16 @@ type ParitySettings struct {
 	Seed uint32 `yaml:"seed" json:"seed" vary:"input" role:"seed" about:"which subsets of the bits are the tasks'"`
 }
 
+// largestTable bounds tasks·bits, so that subsets are drawn in seconds.
+const largestTable = 1 << 24
+
 // Check implements Settings.
 func (s ParitySettings) Check(tasks int) error {
 	return cmp.Or(
 		Want(s.Bits >= 1 && s.Bits <= largestDim, "bits", s.Bits, fmt.Sprintf("1 … %d", largestDim)),
 		Want(s.Size >= 1 && s.Size <= s.Bits, "size", s.Size, fmt.Sprintf("1 … mixture.bits (%d) bits for each task", s.Bits)),
+		Want(tasks <= largestTable/max(1, s.Bits), "tasks", tasks,
+			fmt.Sprintf("at most %d with %d bits: programs take a table of tasks·bits numbers", largestTable/max(1, s.Bits), s.Bits)),
 		Want(float64(tasks) <= Subsets(s.Bits, s.Size), "tasks", tasks,
 			fmt.Sprintf("at most %.0f, the subsets of %d of %d bits: no two tasks are alike", Subsets(s.Bits, s.Size), s.Size, s.Bits)),
 	)
@@ -87,22 +93,9 @@ func NewParity(tasks, bits, size int, seed uint32) (*Parity, error) {
 // complete adds subsets where nearly all are taken, so that drawing finds hardly any: it shuffles those that are left.
 func (p *Parity) complete(tasks, size int, random *rand.Rand, taken map[string]bool) {
 	var left [][]int
-	subset := make([]int, size)
-	for i := range subset {
-		subset[i] = i
-	}
-	for at := 0; at >= 0; {
-		if !taken[fmt.Sprint(subset)] {
-			left = append(left, slices.Clone(subset))
-		}
-		// The next one in lexical order.
-		for at = size - 1; at >= 0 && subset[at] == p.Bits-size+at; at-- {
-		}
-		if at >= 0 {
-			subset[at]++
-			for i := at + 1; i < size; i++ {
-				subset[i] = subset[i-1] + 1
-			}
+	for all := combin.NewCombinationGenerator(p.Bits, size); all.Next(); {
+		if subset := all.Combination(nil); !taken[fmt.Sprint(subset)] {
+			left = append(left, subset)
 		}
 	}
 	random.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })

@@ -30,7 +30,8 @@ func (s RegressionSettings) Check(tasks int) error {
 		Want(s.Dim >= 1 && s.Dim <= largestDim, "dim", s.Dim, fmt.Sprintf("1 … %d", largestDim)),
 		Want(s.Block >= 1 && s.Block <= s.Dim, "block", s.Block, fmt.Sprintf("1 … mixture.dim (%d) directions for each task", s.Dim)),
 		Want(s.Block < 1 || tasks <= s.Dim/s.Block, "dim", s.Dim,
-			fmt.Sprintf("at least tasks·block = %d·%d = %.0f, so that every task has directions of its own", tasks, s.Block, float64(tasks)*float64(s.Block))),
+			fmt.Sprintf("at least tasks·block = %d·%d = %.0f, so that every task has directions of its own",
+				tasks, s.Block, float64(tasks)*float64(s.Block))),
 		Want(ok(s.Alpha[0]) && ok(s.Alpha[1]), "alpha", s.Alpha, "two numbers 0 … 100"),
 	)
 }

@@ -1,7 +1,7 @@
 // Package tasks holds the families of tasks that mixtures are made of, one family in each file, all behind one small interface, and the
 // registry by which a spec finds them. A family says what a sample of each of its K tasks looks like and how a prediction is scored (the
-// tasks of Sec. 3, App. B.1 and App. D of arXiv 2605.29548, and neighbours); how often each task is drawn is the mixture's business, and how
-// a sample is predicted is the network's. A family of one's own is one file that calls Register: nothing else knows families by name.
+// tasks of Sec. 3, App. B.1 and App. D of arXiv 2605.29548, and neighbours); how often each task is drawn is the mixture's business, and
+// how a sample is predicted is the network's. A family of one's own is one file that calls Register: nothing else knows families by name.
 //
 // Letters in names and shape comments: B batch, K tasks, D input coordinates, O outputs of a task.
 package tasks
@@ -62,9 +62,12 @@ type Array struct {
 func Vector(n int) Array { return Array{[]int{n}, dtypes.Float32} }
 
 // Size returns how many numbers an array has.
-func (a Array) Size() int {
+func (a Array) Size() int { return Size(a.Dims) }
+
+// Size returns how many numbers an array of some dimensions has.
+func Size(dims []int) int {
 	n := 1
-	for _, d := range a.Dims {
+	for _, d := range dims {
 		n *= d
 	}
 	return n
@@ -127,6 +130,9 @@ type Random interface {
 	// Bits returns independent fair bits, 0 or 1 (float32).
 	Bits(dims ...int) *graph.Node
 }
+
+// DefaultKind is the kind that a spec starts from.
+const DefaultKind = "regression"
 
 var kinds = map[string]Kind{}
 

@@ -7,7 +7,7 @@ package allocation
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
@@ -45,10 +45,8 @@ func Owners(effects [][]float64, least float64) []int {
 		owners[n] = Nobody
 		best := least
 		for k, e := range effect {
-			if e >= best && !math.IsNaN(e) {
-				if e > best || owners[n] == Nobody {
-					owners[n], best = k, e
-				}
+			if e > best || e == best && owners[n] == Nobody {
+				owners[n], best = k, e
 			}
 		}
 	}
@@ -76,10 +74,7 @@ func Losses(snapshots [][]int, tasks int) ([][]int, error) {
 	if len(snapshots) == 0 {
 		return lost, nil
 	}
-	holder := make([]int, len(snapshots[0]))
-	for n := range holder {
-		holder[n] = Nobody
-	}
+	holder := slices.Repeat([]int{Nobody}, len(snapshots[0]))
 	for s, owners := range snapshots {
 		if len(owners) != len(holder) {
 			return nil, fmt.Errorf("allocation: snapshot %d of %d neurons: want %d, as the first", s, len(owners), len(holder))

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
@@ -24,6 +26,8 @@ const (
 	// Had is the share of its own loss that a task must have learned, where losses are of samples, to have something to miss: silencing a
 	// neuron also changes what a net wrongly believes about a task that it has not learned.
 	Had = .1
+
+	mostNeurons = 4096
 )
 
 func init() { train.Register(train.Metric{Name: "allocation", Of: of}) }
@@ -47,26 +51,32 @@ func of(b *backend.Backend, run spec.Run) (*train.Gauge, error) {
 	if !ok || shallow.Incoming() < 0 {
 		return nil, nil
 	}
-	family, err := run.Mixture.Settings.Family(run.Mixture.Tasks)
-	if err != nil {
-		return nil, err
+	if run.Net.Width > mostNeurons {
+		return nil, fmt.Errorf("allocation: net.width: %d: want at most %d, as each neuron has a column", run.Net.Width, mostNeurons)
 	}
-	sampler := &sampler{b: b, run: run, baseline: family.Baseline()}
+	family := sync.OnceValues(func() (tasks.Family, error) { return run.Mixture.Settings.Family(run.Mixture.Tasks) }) // not while planning
+	sampler := &sampler{b: b, run: run}
 	losses, columns := sampler.losses, tasksColumns[:len(tasksColumns)-1]
 	linear, closed := shallow.(net.Linear)
 	form, err := run.Mixture.Theory()
 	if closed = closed && err == nil; closed {
 		losses, columns = exactly(form, linear, run), tasksColumns
 	}
+	columns = slices.Clone(columns)
 	for n := range run.Net.Width {
 		about := fmt.Sprintf("task that neuron %d serves most; 0: none", n+1)
-		columns = append(columns[:len(columns):len(columns)], train.Column{Name: owner(n), About: about})
+		columns = append(columns, train.Column{Name: owner(n), About: about})
 	}
 	dim := run.Mixture.Signature().Input.Size()
 	host := func(s train.RunState) ([][]float64, error) {
 		if s.Diverged >= 0 {
 			return make([][]float64, len(columns)), nil
 		}
+		family, err := family()
+		if err != nil {
+			return nil, err
+		}
+		sampler.baseline = family.Baseline()
 		effects, err := Ablation(run.Net.Width, func(without int) ([]float64, error) { return losses(s, without) })
 		if err != nil {
 			return nil, err
@@ -83,9 +93,7 @@ func values(family tasks.Family, effects [][]float64, encoder *mat.Dense, linear
 	owners := Owners(effects, Missed)
 	k := family.Signature().Tasks
 	columns := make([][]float64, 4)
-	for _, held := range Held(owners, k) {
-		columns[0] = append(columns[0], float64(held))
-	}
+	columns[0] = xslices.Map(Held(owners, k), func(n int) float64 { return float64(n) })
 	for task := range k {
 		missed, shared, weight := 0., 0., 0.
 		for n, share := range InputWeight(encoder, family.Relevant(task)) {
@@ -93,11 +101,8 @@ func values(family tasks.Family, effects [][]float64, encoder *mat.Dense, linear
 				continue
 			}
 			missed, weight = missed+1, weight+share
-			for other, effect := range effects[n] {
-				if other != task && effect >= Missed {
-					shared++
-					break
-				}
+			if missing := slices.DeleteFunc(slices.Clone(effects[n]), func(e float64) bool { return !(e >= Missed) }); len(missing) > 1 {
+				shared++
 			}
 		}
 		for i, v := range []float64{missed, shared, weight / missed} { // without neurons there is no mean

@@ -16,10 +16,6 @@ import (
 func TestStored(t *testing.T) {
 	b := backendtest.XLA(t)
 	own, published := t.TempDir(), t.TempDir()
-	results.OnNeed = func(f *results.File, columns []string, final bool) error {
-		return results.Publish(f, published, columns, final)
-	}
-	defer func() { results.OnNeed = nil }()
 	for _, name := range []string{"allocation", "allocation-parity"} {
 		s, err := spec.Load(name, "smoke")
 		if err != nil {
@@ -30,6 +26,11 @@ func TestStored(t *testing.T) {
 			runs, err := sweep.Run(t.Context(), s, b, store, func(sweep.Progress) { worked = true })
 			if err != nil || len(runs) != 2 {
 				t.Fatalf("%s: %d runs, %v", name, len(runs), err)
+			}
+			if worked {
+				if err := runs.Publish(published); err != nil {
+					t.Fatal(err)
+				}
 			}
 			for _, r := range runs {
 				_, rows, err := allocation.Table(r)

@@ -5,7 +5,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/results"
+	"raretask/pkg/train"
 )
 
 // Metrics are what a sweep must measure for Table, where its runs have it.
@@ -36,10 +39,7 @@ func Table(r *results.Run) (headers []string, rows [][]any, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var columns []string
-	for _, c := range gauge.Columns {
-		columns = append(columns, c.Name)
-	}
+	columns := xslices.Map(gauge.Columns, func(c train.Column) string { return c.Name })
 	if slices.Contains(columns, "capacity") {
 		columns = append(columns, "signal", "loss")
 	} else {
@@ -87,17 +87,15 @@ func cell(v float64, count bool) any {
 // held returns how many neurons each task of a run held at most [K], and how many it lost to each other one [K][K].
 func held(r *results.Run) (most []int, lost [][]int, err error) {
 	most = make([]int, r.Mixture.Tasks)
-	var snapshots [][]int
+	snapshots := make([][]int, len(r.Steps))
 	for i := range r.Steps {
-		owners := make([]int, r.Net.Width)
-		for n := range owners {
-			owners[n] = Nobody
+		snapshots[i] = slices.Repeat([]int{Nobody}, r.Net.Width)
+		for n := range r.Net.Width {
 			if v := r.Value(owner(n), i, 1); v > 0 { // not where the run had diverged
-				owners[n] = int(v) - 1
+				snapshots[i][n] = int(v) - 1
 			}
 		}
-		snapshots = append(snapshots, owners)
-		for k, n := range Held(owners, len(most)) {
+		for k, n := range Held(snapshots[i], len(most)) {
 			most[k] = max(most[k], n)
 		}
 	}

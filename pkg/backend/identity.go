@@ -75,13 +75,11 @@ func cpuFeatures() string {
 
 // moduleVersion reads the version of a dependency from the running binary.
 func moduleVersion(path string) string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, module := range info.Deps {
-		if module.Path == path {
-			return module.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == path {
+				return module.Version
+			}
 		}
 	}
 	return "unknown"

@@ -4,9 +4,7 @@ import (
 	"archive/zip"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -95,47 +93,32 @@ func unpack(path, tmp, dir string) error {
 		return fmt.Errorf("backend: %s: %w", path, err)
 	}
 	defer archive.Close()
+	unpacked := filepath.Join(tmp, "unpacked")
+	if err := os.CopyFS(unpacked, archive); err != nil {
+		return fmt.Errorf("backend: %s: %w", path, err)
+	}
 	plugin := ""
 	for _, file := range archive.File {
-		name := filepath.Base(file.Name)
-		isPlugin := kindOf(name) != ""
-		if !isPlugin && !strings.Contains(file.Name, "/licenses/") {
-			continue
-		}
-		if err := extract(file, filepath.Join(tmp, name)); err != nil {
-			return fmt.Errorf("backend: %s: %w", file.Name, err)
-		}
-		if isPlugin {
-			plugin = name
-		} else if err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil {
-			return err
+		from := filepath.Join(unpacked, file.Name)
+		if kindOf(from) != "" {
+			plugin = from
+		} else if strings.Contains(file.Name, "/licenses/") {
+			if err := os.Rename(from, filepath.Join(dir, filepath.Base(from))); err != nil {
+				return err
+			}
 		}
 	}
 	if plugin == "" {
 		return fmt.Errorf("backend: %s holds no PJRT plugin", filepath.Base(path))
 	}
-	if err := (Plugin{Path: filepath.Join(tmp, plugin)}).Check(); err != nil {
+	if err := (Plugin{Path: plugin}).Check(); err != nil {
 		return fmt.Errorf("backend: %w", err)
 	}
-	version := strings.Replace(wheel, "==", " ", 1) + "\n"
-	if err := os.WriteFile(filepath.Join(dir, plugin+".version"), []byte(version), 0o644); err != nil {
+	to, version := filepath.Join(dir, filepath.Base(plugin)), strings.Replace(wheel, "==", " ", 1)+"\n"
+	if err := os.WriteFile(to+".version", []byte(version), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(filepath.Join(tmp, plugin), filepath.Join(dir, plugin))
-}
-
-func extract(file *zip.File, to string) error {
-	source, err := file.Open()
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	return os.Rename(plugin, to)
 }
 
 // installByGoXLA uses go-xla's installer, which cannot be cancelled: on cancellation it is left behind to the process's end.

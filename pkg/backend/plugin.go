@@ -61,11 +61,10 @@ func Find(kind string) (Plugin, bool) {
 
 // kindOf is what the plugin in a file computes on, by the names that XLA's builds give; empty for another file.
 func kindOf(file string) string {
-	match := pluginName.FindStringSubmatch(filepath.Base(file))
-	if match == nil {
-		return ""
+	if match := pluginName.FindStringSubmatch(filepath.Base(file)); match != nil {
+		return match[1] + match[2]
 	}
-	return match[1] + match[2]
+	return ""
 }
 
 // Version says which build of the plugin it is: what Install recorded, or else a digest of the file.

@@ -1,12 +1,11 @@
 package backend
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"strings"
 )
 
 // Root returns the absolute path of the checkout of raretask that this program belongs to.
@@ -49,16 +48,9 @@ func StateDir() (string, error) {
 	return filepath.Join(root, ".raretask"), nil
 }
 
+var ourModule = regexp.MustCompile(`(?m)^\s*module\s+raretask\s*$`)
+
 func isRoot(dir string) bool {
-	f, err := os.Open(filepath.Join(dir, "go.mod"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if name, found := strings.CutPrefix(strings.TrimSpace(lines.Text()), "module "); found {
-			return strings.TrimSpace(name) == "raretask"
-		}
-	}
-	return false
+	mod, _ := os.ReadFile(filepath.Join(dir, "go.mod"))
+	return ourModule.Match(mod)
 }

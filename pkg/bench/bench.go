@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -124,11 +125,7 @@ type Settings struct {
 func Run(ctx context.Context, b *backend.Backend, s Settings) (*Report, error) {
 	machine := Machine{CPU: cpuName(), Cores: runtime.NumCPU(), Backend: b.Identity.Name + ", " + b.Identity.Version}
 	report := &Report{Machine: machine, Rounds: s.Rounds}
-	gauge, err := newGauge(b)
-	if err != nil {
-		return nil, err
-	}
-	defer gauge.finalize()
+	gauge := &gauge{backend: b}
 	tell := &teller{progress: s.Progress, total: len(s.Cases) * (len(s.Peers) + 1) * (s.Rounds + 1)}
 	for _, c := range s.Cases {
 		result, err := runCase(ctx, b, c, s, gauge, tell)
@@ -172,21 +169,17 @@ func runCase(ctx context.Context, b *backend.Backend, c Case, s Settings, gauge 
 	var contenders []*contender
 	defer func() {
 		for _, t := range contenders {
-			t.trainer.close()
+			t.close()
 		}
 	}()
 	for _, name := range append([]string{ours}, s.Peers...) {
-		t := &contender{Program: Program{Name: name}, trainer: none{}}
+		t := &contender{Program: Program{Name: name}}
 		contenders = append(contenders, t)
 		err := tell.doing(fmt.Sprintf("%s: %s compiles", c.Name, name), func() (err error) {
-			var made trainer
 			if name == ours {
-				made, err = newOurs(ctx, b, c, folder, &t.Program)
+				t.trainer, err = newOurs(ctx, b, c, folder, &t.Program)
 			} else {
-				made, err = newPeer(ctx, s, c, folder, &t.Program)
-			}
-			if err == nil {
-				t.trainer = made
+				t.trainer, err = newPeer(ctx, s, c, folder, &t.Program)
 			}
 			return err
 		})
@@ -224,23 +217,21 @@ func (t *contender) failed(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	t.trainer.close()
-	t.trainer = none{}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if t.Name == ours {
-		return err
+	t.close()
+	if t.Name == ours || ctx.Err() != nil {
+		return cmp.Or(ctx.Err(), err)
 	}
 	t.Error = err.Error()
 	return nil
 }
 
-// none is what a contender trains with when it doesn't work.
-type none struct{}
-
-func (none) train(context.Context, int) (outcome, error) { return outcome{}, fmt.Errorf("no program") }
-func (none) close()                                      {}
+// close ends the program, if it has begun.
+func (t *contender) close() {
+	if t.trainer != nil {
+		t.trainer.close()
+	}
+	t.trainer = nil
+}
 
 // teller counts what there is to do.
 type teller struct {

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"os"
 	"runtime"
 	"strings"
@@ -27,8 +26,7 @@ type Machine struct {
 
 // gauge measures the machine's peaks through the backend that trains.
 type gauge struct {
-	product, sum      *graph.Exec
-	a, b, x           *tensors.Tensor
+	backend           *backend.Backend
 	peaks, bandwidths []float64
 }
 
@@ -36,16 +34,6 @@ const (
 	gaugeM, gaugeK, gaugeN = 1024, 1024, 2048
 	gaugeSum               = 16 << 20 // numbers
 )
-
-func newGauge(b *backend.Backend) (*gauge, error) {
-	g := &gauge{a: ones(gaugeM, gaugeK), b: ones(gaugeK, gaugeN), x: ones(gaugeSum)}
-	var err error
-	if g.product, err = graph.NewExec(b.Backend, func(a, b *graph.Node) *graph.Node { return graph.Dot(a, b).Product() }); err != nil {
-		return nil, err
-	}
-	g.sum, err = graph.NewExec(b.Backend, func(x, y *graph.Node) *graph.Node { return graph.Add(x, y) })
-	return g, err
-}
 
 func ones(dims ...int) *tensors.Tensor {
 	t := tensors.FromShape(shapes.Make(dtypes.Float32, dims...))
@@ -57,13 +45,18 @@ func ones(dims ...int) *tensors.Tensor {
 	return t
 }
 
-// measure takes the best of a few calls: the first warms up, and another process may take a core from any.
 func (g *gauge) measure() error {
-	product, err := fastest(g.product, g.a, g.b)
+	a, b, x := ones(gaugeM, gaugeK), ones(gaugeK, gaugeN), ones(gaugeSum)
+	defer func() {
+		for _, t := range []*tensors.Tensor{a, b, x} {
+			t.MustFinalizeAll()
+		}
+	}()
+	product, err := g.fastest(func(a, b *graph.Node) *graph.Node { return graph.Dot(a, b).Product() }, a, b)
 	if err != nil {
 		return err
 	}
-	sum, err := fastest(g.sum, g.x, g.x)
+	sum, err := g.fastest(func(x, y *graph.Node) *graph.Node { return graph.Add(x, y) }, x, x)
 	if err != nil {
 		return err
 	}
@@ -72,12 +65,16 @@ func (g *gauge) measure() error {
 	return nil
 }
 
-// fastest returns the seconds of the fastest call.
-func fastest(exec *graph.Exec, args ...any) (float64, error) {
-	best := 0.
+// fastest returns the seconds of the fastest of a few calls: the first warms up, and another process may take a core from any.
+func (g *gauge) fastest(build func(a, b *graph.Node) *graph.Node, a, b *tensors.Tensor) (best float64, err error) {
+	exec, err := graph.NewExec(g.backend.Backend, build)
+	if err != nil {
+		return 0, err
+	}
+	defer exec.Finalize()
 	for range 6 {
 		begin := now()
-		out, err := exec.Call(args...)
+		out, err := exec.Call(a, b)
 		if err != nil {
 			return 0, err
 		}
@@ -94,23 +91,11 @@ func fastest(exec *graph.Exec, args ...any) (float64, error) {
 	return best, nil
 }
 
-func (g *gauge) finalize() {
-	g.product.Finalize()
-	g.sum.Finalize()
-	for _, t := range []*tensors.Tensor{g.a, g.b, g.x} {
-		t.MustFinalizeAll()
-	}
-}
-
 // cpuName returns the processor's model, where the system tells.
 func cpuName() string {
-	file, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if name, value, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "model name" {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)
 		}
 	}

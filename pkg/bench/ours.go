@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"raretask/pkg/backend"
@@ -22,9 +23,8 @@ const initialFile = "initial"
 
 // engine is our program for a case.
 type engine struct {
-	c         Case
-	program   *train.Program
-	evaluator *evaluator
+	c       Case
+	program *train.Program
 }
 
 // newOurs compiles our program and writes the initial values of all runs for the peers.
@@ -34,10 +34,7 @@ func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{c: c, program: program}
-	if e.evaluator, err = newEvaluator(c); err != nil {
-		return nil, err
-	}
+	e := &engine{c, program}
 	initial := make([][][]float32, len(c.Runs))
 	for _, stack := range stacks {
 		err := program.Run(ctx, stack, train.Training{Steps: []int{0, 1}, Observe: func(s train.Snapshot) error {
@@ -58,12 +55,7 @@ func newOurs(ctx context.Context, b *backend.Backend, c Case, folder string, p *
 
 // index returns the place of a stack's run among the case's runs.
 func (e *engine) index(run spec.Run) int {
-	for i, r := range e.c.Runs {
-		if r.Net.Width == run.Net.Width && r.Train.Seed == run.Train.Seed {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(e.c.Runs, func(r spec.Run) bool { return r.Net.Width == run.Net.Width && r.Train.Seed == run.Train.Seed })
 }
 
 func (e *engine) train(ctx context.Context, round int) (outcome, error) {
@@ -74,11 +66,10 @@ func (e *engine) train(ctx context.Context, round int) (outcome, error) {
 		var cpuBegin, cpuEnd time.Duration
 		err := e.program.Run(ctx, stack, train.Training{Steps: []int{e.c.Timed}, Observe: func(s train.Snapshot) error {
 			for i, state := range s.Runs {
-				loss, err := e.evaluator.loss(stack[i], state.Weights, state.Loss)
-				if err != nil {
+				var err error
+				if o.loss[e.index(stack[i])], err = loss(stack[i], state.Weights, state.Loss); err != nil {
 					return err
 				}
-				o.loss[e.index(stack[i])] = loss
 			}
 			return nil
 		}, Progress: func(step int) {
@@ -101,29 +92,19 @@ func (e *engine) close() { e.program.Finalize() }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-// evaluator gives the loss by which trainings are compared.
-type evaluator struct {
-	mixture theory.Mixture
-	exact   bool
-}
-
-func newEvaluator(c Case) (*evaluator, error) {
-	m, err := c.Runs[0].Mixture.Theory()
-	return &evaluator{m, err == nil}, nil
-}
-
-// measure names the loss.
-func (e *evaluator) measure() string {
-	if e.exact {
-		return "encoder loss"
+// measure names the loss by which trainings of a run are compared.
+func measure(run spec.Run) string {
+	if _, err := run.Mixture.Theory(); err != nil {
+		return "training loss"
 	}
-	return "training loss"
+	return "encoder loss"
 }
 
 // loss is the exact encoder loss Tr((I-P)M) = Tr M - Tr(U^T M U) after training, where the family has one, or else the mean
 // training loss.
-func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (float64, error) {
-	if !e.exact {
+func loss(run spec.Run, weights [][]float32, training float64) (float64, error) {
+	mixture, err := run.Mixture.Theory()
+	if err != nil {
 		return training, nil
 	}
 	dim := run.Mixture.Signature().Input.Size()
@@ -131,8 +112,8 @@ func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (f
 	if err != nil {
 		return 0, err
 	}
-	loss := e.mixture.Trace()
-	for i, m := range e.mixture.Covariance(e.mixture.Others(-1), dim) {
+	loss := mixture.Trace()
+	for i, m := range mixture.Covariance(mixture.Others(-1), dim) {
 		for _, u := range space.Basis[i*space.Rank : (i+1)*space.Rank] {
 			loss -= m * u * u
 		}
@@ -142,18 +123,14 @@ func (e *evaluator) loss(run spec.Run, weights [][]float32, training float64) (f
 
 // writeWeights writes the arrays of all runs as float32, run by run.
 func writeWeights(path string, runs [][][]float32) error {
-	var buffer bytes.Buffer
-	for _, arrays := range runs {
-		for _, values := range arrays {
-			if err := binary.Write(&buffer, binary.LittleEndian, values); err != nil {
-				return err
-			}
-		}
+	data, err := binary.Append(nil, binary.LittleEndian, slices.Concat(slices.Concat(runs...)...))
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(path, buffer.Bytes(), 0o600)
+	return os.WriteFile(path, data, 0o600)
 }
 
-// readWeights reads what writeWeights writes; like has the shape of the runs.
+// readWeights reads what writeWeights writes; sizes are those of each run's arrays.
 func readWeights(path string, sizes [][]int) ([][][]float32, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -24,14 +24,12 @@ import (
 
 // peer is a Python process that trains a case on request (peers/peer.py).
 type peer struct {
-	c         Case
-	evaluator *evaluator
-	nets      [][]array
-	final     string
-	process   *exec.Cmd
-	requests  io.WriteCloser
-	answers   *bufio.Reader
-	stderr    *bytes.Buffer
+	c        Case
+	final    string
+	process  *exec.Cmd
+	requests io.WriteCloser
+	answers  *bufio.Reader
+	stderr   *bytes.Buffer
 }
 
 // array is a weight of a net, as peers are told of it.
@@ -40,34 +38,21 @@ type array struct {
 	Dims []int  `json:"dims"`
 }
 
-func (a array) size() int {
-	n := 1
-	for _, d := range a.Dims {
-		n *= d
-	}
-	return n
-}
-
 // work is a case as peers are told of it.
 type work struct {
-	Coded     bool        `json:"coded"` // one readout for all tasks: sparse parity; else linear regression
-	Dim       int         `json:"dim"`
-	Amplitude [][]float32 `json:"amplitude"` // regression: K x d_T square roots of each task's eigenvalues
-	Subsets   [][]int     `json:"subsets"`   // parity: K x k bits
-	Frequency []float64   `json:"frequency"`
-	Nets      [][]array   `json:"nets"` // of each width
-	Seeds     int         `json:"seeds"`
-	Shared    bool        `json:"shared"`
-	Steps     int         `json:"steps"`
-	Batch     int         `json:"batch"`
-	Rate      float64     `json:"rate"`
-	Schedule  string      `json:"schedule"`
-	Warmup    int         `json:"warmup"`
-	Decay     float64     `json:"decay"`
-	Clip      float64     `json:"clip"`
-	Threads   int         `json:"threads"`
-	Initial   string      `json:"initial_file"`
-	Final     string      `json:"final_file"`
+	spec.Train             // of the first run
+	Steps      int         `json:"steps"` // of a round
+	Coded      bool        `json:"coded"` // one readout for all tasks: sparse parity; else linear regression
+	Dim        int         `json:"dim"`
+	Amplitude  [][]float32 `json:"amplitude"` // regression: K x d_T square roots of each task's eigenvalues
+	Subsets    [][]int     `json:"subsets"`   // parity: K x k bits
+	Frequency  []float64   `json:"frequency"`
+	Nets       [][]array   `json:"nets"` // of each width
+	Seeds      int         `json:"seeds"`
+	Shared     bool        `json:"shared"`
+	Threads    int         `json:"threads"`
+	Initial    string      `json:"initial_file"`
+	Final      string      `json:"final_file"`
 }
 
 // newPeer starts a peer and waits until it has compiled.
@@ -81,10 +66,7 @@ func newPeer(ctx context.Context, s Settings, c Case, folder string, p *Program)
 	if err != nil {
 		return nil, err
 	}
-	r := &peer{c: c, nets: w.Nets, final: w.Final, stderr: new(bytes.Buffer)}
-	if r.evaluator, err = newEvaluator(c); err != nil {
-		return nil, err
-	}
+	r := &peer{c: c, final: w.Final, stderr: new(bytes.Buffer)}
 	r.process = exec.CommandContext(ctx, s.Python, "-I", "-B", filepath.Join(root, "pkg", "bench", "peers", "peer.py"), p.Name)
 	r.process.Dir = folder
 	r.process.Env = append(slices.Clip(s.Environment), "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(folder, "inductor"))
@@ -123,8 +105,8 @@ func trainable(run spec.Run) error {
 		names = append(names, a.Name)
 	}
 	if !slices.Equal(names, layouts[run.Mixture.Signature().Coded]) || run.Net.Parameterization == "mup" {
-		return fmt.Errorf("the peers train a linear bottleneck on tasks with readouts of their own and an mlp of one hidden layer on coded ones, not %s on %s",
-			run.Net.Kind, run.Mixture.Family)
+		return fmt.Errorf("the peers train a linear bottleneck on tasks with readouts of their own and an mlp of one hidden layer "+
+			"on coded ones, not %s on %s", run.Net.Kind, run.Mixture.Family)
 	}
 	return nil
 }
@@ -139,14 +121,13 @@ func newWork(c Case, folder, program string) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	t := run.Train
-	w := work{Coded: m.Family.Signature().Coded, Dim: m.Family.Signature().Input.Size(), Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
-		Steps: c.Timed, Batch: t.Batch, Rate: t.Rate, Schedule: t.Schedule, Warmup: t.Warmup, Decay: t.Decay, Clip: t.Clip,
+	w := work{Train: run.Train, Steps: c.Timed, Coded: m.Family.Signature().Coded, Dim: m.Family.Signature().Input.Size(),
+		Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
 		Initial: filepath.Join(folder, initialFile), Final: filepath.Join(folder, program)}
-	if family, ok := m.Family.(tasks.Spectral); ok {
-		w.Amplitude = amplitudes(family.Spectra())
-	} else {
-		for k := range m.Tasks() {
+	for k := range m.Tasks() {
+		if family, ok := m.Family.(tasks.Spectral); ok {
+			w.Amplitude = append(w.Amplitude, amplitudes(family.Spectra()[k]))
+		} else {
 			w.Subsets = append(w.Subsets, m.Family.Relevant(k))
 		}
 	}
@@ -156,15 +137,13 @@ func newWork(c Case, folder, program string) (work, error) {
 	return w, nil
 }
 
-// amplitudes returns the square roots of each task's eigenvalues.
-func amplitudes(spectra [][]float64) [][]float32 {
-	rows := make([][]float32, len(spectra))
-	for k, spectrum := range spectra {
-		for _, lambda := range spectrum {
-			rows[k] = append(rows[k], float32(math.Sqrt(lambda)))
-		}
+// amplitudes returns the square roots of a task's eigenvalues.
+func amplitudes(spectrum []float64) []float32 {
+	var roots []float32
+	for _, lambda := range spectrum {
+		roots = append(roots, float32(math.Sqrt(lambda)))
 	}
-	return rows
+	return roots
 }
 
 func arraysOf(run spec.Run) []array {
@@ -203,7 +182,7 @@ func (r *peer) train(_ context.Context, round int) (outcome, error) {
 		return outcome{}, err
 	}
 	o := outcome{step: answer.Seconds * 1e3 / float64(r.c.Timed), cpu: answer.CPU * 1e3 / float64(r.c.Timed)}
-	weights, err := readWeights(r.final, r.sizes())
+	weights, err := readWeights(r.final, sizes(r.c))
 	if err != nil {
 		return o, err
 	}
@@ -211,7 +190,7 @@ func (r *peer) train(_ context.Context, round int) (outcome, error) {
 		return o, fmt.Errorf("%d losses for %d runs", len(answer.Loss), len(r.c.Runs))
 	}
 	for i, run := range r.c.Runs {
-		loss, err := r.evaluator.loss(run, weights[i], answer.Loss[i])
+		loss, err := loss(run, weights[i], answer.Loss[i])
 		if err != nil {
 			return o, err
 		}
@@ -221,14 +200,12 @@ func (r *peer) train(_ context.Context, round int) (outcome, error) {
 }
 
 // sizes returns how many numbers each array of each run has.
-func (r *peer) sizes() [][]int {
-	var sizes [][]int
-	for i := range r.c.Runs {
-		var run []int
-		for _, a := range r.nets[i/r.c.seeds()] {
-			run = append(run, a.size())
+func sizes(c Case) [][]int {
+	sizes := make([][]int, len(c.Runs))
+	for i, run := range c.Runs {
+		for _, weight := range run.New().Weights() {
+			sizes[i] = append(sizes[i], weight.Size())
 		}
-		sizes = append(sizes, run)
 	}
 	return sizes
 }

@@ -50,7 +50,8 @@ type Program struct {
 }
 
 func newResult(c Case, contenders []*contender) *Result {
-	r := &Result{Name: c.Name, About: c.About, Runs: len(c.Runs), Steps: c.Runs[0].Train.Steps, Timed: c.Timed, Peers: map[string]float64{}}
+	r := &Result{Name: c.Name, About: c.About, Runs: len(c.Runs), Steps: c.Runs[0].Train.Steps, Timed: c.Timed, Peers: map[string]float64{},
+		Measure: measure(c.Runs[0])}
 	for _, t := range contenders {
 		var steps, cpu []float64
 		for _, o := range t.outcomes {
@@ -65,9 +66,6 @@ func newResult(c Case, contenders []*contender) *Result {
 		r.Programs = append(r.Programs, p)
 	}
 	r.Products, r.Traffic = cost(c)
-	if e, err := newEvaluator(c); err == nil {
-		r.Measure = e.measure()
-	}
 	return r
 }
 
@@ -154,8 +152,8 @@ func cost(c Case) (products, traffic float64) {
 		width := float64(r.Net.Width)
 		products += batch * width * (4*dim + 6*outputs)
 		traffic += 4 * 8 * batch * width
-		for _, a := range arraysOf(r) {
-			traffic += 4 * 10 * float64(a.size())
+		for _, weight := range r.New().Weights() {
+			traffic += 4 * 10 * float64(weight.Size())
 		}
 	}
 	traffic += float64(len(spec.Stacks(c.Runs))) * 4 * 4 * batch * dim

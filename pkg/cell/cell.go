@@ -70,7 +70,8 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if dir := os.Getenv("RARETASK_PUBLISH"); dir != "" {
+	dir := os.Getenv("RARETASK_PUBLISH")
+	if dir != "" {
 		results.OnNeed = func(f *results.File, columns []string, final bool) error {
 			return results.Publish(f, dir, columns, final)
 		}
@@ -86,6 +87,11 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	if err != nil {
 		line.end(html.EscapeString(err.Error()))
 		return nil, err
+	}
+	if dir != "" && s.Metrics != nil {
+		if err := runs.Publish(dir); err != nil {
+			return nil, err
+		}
 	}
 	// It says nothing that differs between machines.
 	text := fmt.Sprintf("%s: %d runs of %d steps", s.Name, len(runs), s.Base.Train.Steps)

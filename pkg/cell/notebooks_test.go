@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/lab"
 )
 
@@ -109,6 +111,33 @@ func read(t *testing.T, path string) notebook {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return n
+}
+
+// What is committed stays small, as every refresh adds to the history: no notebook above 1.5 MB, all of notebooks at most 12 MB.
+func TestNotebooksFit(t *testing.T) {
+	_, notebooks := openLab(t)
+	root, err := backend.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range notebooks {
+		if info, err := os.Stat(path); err != nil || info.Size() > 1.5e6 {
+			t.Errorf("%s: %d bytes: want at most 1,500,000 (%v)", filepath.Base(path), info.Size(), err)
+		}
+	}
+	listed, err := exec.Command("git", "-C", root, "ls-files", "-z", "notebooks").Output()
+	if err != nil {
+		t.Skipf("not in a clone: %v", err)
+	}
+	total := int64(0)
+	for name := range strings.SplitSeq(strings.Trim(string(listed), "\x00"), "\x00") {
+		if info, err := os.Stat(filepath.Join(root, name)); err == nil {
+			total += info.Size()
+		}
+	}
+	if total == 0 || total > 12e6 {
+		t.Errorf("notebooks holds %d bytes: want at most 12,000,000, of what figures and tables need", total)
+	}
 }
 
 // What is committed shows pictures and interactive charts, no errors, and nothing of the machine it ran on.

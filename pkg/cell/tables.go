@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/allocation"
 	"raretask/pkg/claims"
 	"raretask/pkg/results"
@@ -13,21 +15,19 @@ import (
 
 // Losses displays the final losses of a sweep of linear nets beside the optimum L*(N), by width: means over seeds.
 func Losses(runs results.Runs) {
-	var table [][]any
-	for _, l := range Must(claims.Losses(runs)) {
-		table = append(table, []any{l.Width, l.Optimum, l.Encoder.Mean, l.Encoder.Mean / l.Optimum, l.Full.Mean, l.Full.Mean / l.Optimum,
-			fmt.Sprint(l.Full.N, missing(l.Full))})
-	}
-	Table([]string{"width", "L*(N)", "encoder loss", "÷ L*", "full loss", "÷ L*", "seeds"}, table)
+	headers := []string{"width", "L*(N)", "encoder loss", "÷ L*", "full loss", "÷ L*", "seeds"}
+	Table(headers, xslices.Map(Must(claims.Losses(runs)), func(l claims.WidthLoss) []any {
+		return []any{l.Width, l.Optimum, l.Encoder.Mean, l.Encoder.Mean / l.Optimum, l.Full.Mean, l.Full.Mean / l.Optimum,
+			fmt.Sprint(l.Full.N, missing(l.Full))}
+	}))
 }
 
 // Exponents displays the exponents of a sweep of tasks of one bit beside published ones and theory.
 func Exponents(runs results.Runs) {
-	var table [][]any
-	for _, e := range Must(claims.Exponents(runs)) {
-		table = append(table, []any{e.Name, e.Estimate, fmt.Sprintf("%.3f … %.3f", e.Low, e.High), e.Published, e.Theory, e.About})
-	}
-	Table([]string{"exponent of", "ours", "95% interval", "published", "theory", "fitted on"}, table)
+	headers := []string{"exponent of", "ours", "95% interval", "published", "theory", "fitted on"}
+	Table(headers, xslices.Map(Must(claims.Exponents(runs)), func(e claims.Exponent) []any {
+		return []any{e.Name, e.Estimate, fmt.Sprintf("%.3f … %.3f", e.Low, e.High), e.Published, e.Theory, e.About}
+	}))
 }
 
 // BestRates displays the learning rate at which each width of a sweep over train.rate ends best.
@@ -48,12 +48,10 @@ func BestRates(runs results.Runs) {
 
 // RetentionTable displays what becomes of the injected task by width and gap: means and half widths of 95% intervals over seeds.
 func RetentionTable(runs results.Runs) {
-	var table [][]any
-	for _, r := range Must(claims.Retentions(runs)) {
-		table = append(table, []any{r.Width, r.Gap, Interval(r.Final), Interval(r.Gain), Interval(r.Decay), Interval(r.Retained),
-			Median(r.HalfLife)})
-	}
-	Table([]string{"width", "gap", "at the end", "gain", "decay", "retained share", "half-life (steps, median)"}, table)
+	headers := []string{"width", "gap", "at the end", "gain", "decay", "retained share", "half-life (steps, median)"}
+	Table(headers, xslices.Map(Must(claims.Retentions(runs)), func(r claims.Retention) []any {
+		return []any{r.Width, r.Gap, Interval(r.Final), Interval(r.Gain), Interval(r.Decay), Interval(r.Retained), Median(r.HalfLife)}
+	}))
 }
 
 // ControlTable trains what is missing of a mixture's controls and displays the measure by width: mean and half width of the 95%
@@ -79,7 +77,7 @@ func Depths(s *spec.Sweep, m claims.Measure, depths ...int) {
 	headers := []string{m.Name}
 	var table [][]any
 	for i, d := range Must(claims.Depths(s, m, run, depths...)) {
-		headers = append(headers, fmt.Sprintf("%d hidden layers", d.Depth))
+		headers = append(headers, fmt.Sprintf("hidden layers: %d", d.Depth))
 		for j, n := range d.Nets {
 			if i == 0 {
 				table = append(table, []any{fmt.Sprintf("about %d weights", n.Parameters)})
@@ -95,11 +93,9 @@ func Depths(s *spec.Sweep, m claims.Measure, depths ...int) {
 //	cell.Claims(claims.RetentionClaims("", runs))
 func Claims(list []claims.Claim, err error) {
 	Check(err)
-	var table [][]any
-	for _, c := range list {
-		table = append(table, []any{c.Name, Interval(c.Effect), c.Minimum, c.Effect.Interval().N, c.Verdict()})
-	}
-	Table([]string{"claim", "effect", "minimum", "seeds", "verdict"}, table)
+	Table([]string{"claim", "effect", "minimum", "seeds", "verdict"}, xslices.Map(list, func(c claims.Claim) []any {
+		return []any{c.Name, Interval(c.Effect), c.Minimum, c.Effect.Interval().N, c.Verdict()}
+	}))
 }
 
 // Allocation displays, for each run of a sweep of nets of one hidden layer, what its net has of each task, the neurons that the task holds

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // scale is an axis with its limits and ticks settled.
@@ -45,11 +47,7 @@ func (p Panel) scales() (x, y scale) {
 // intervals, edges those of a map's cells, at which the axis ends.
 func (a Axis) scale(values, spread, edges []float64) scale {
 	if n := len(a.Categories); n > 0 {
-		s := scale{min: -.5, max: float64(n) - .5, labels: a.Categories}
-		for i := range n {
-			s.ticks = append(s.ticks, float64(i))
-		}
-		return s
+		return scale{min: -.5, max: float64(n) - .5, ticks: xslices.Iota(0., n), labels: a.Categories}
 	}
 	s := scale{min: a.Min, max: a.Max, log: a.Log}
 	if a.Min == 0 && a.Max == 0 {
@@ -57,7 +55,7 @@ func (a Axis) scale(values, spread, edges []float64) scale {
 	}
 	if a.Ticks != nil {
 		s.ticks = slices.DeleteFunc(slices.Clone(a.Ticks), func(t float64) bool { return s.cuts([]float64{t}) })
-		s.labels = plain(s.ticks)
+		s.labels = xslices.Map(s.ticks, plainly)
 	} else {
 		s.ticks, s.labels = ticks(s.min, s.max, a.Log, powersOfTwo(values))
 	}
@@ -82,7 +80,7 @@ func ticks(low, high float64, log, binary bool) ([]float64, []string) {
 	default:
 		return linearTicks(low, high)
 	}
-	return at, plain(at)
+	return at, xslices.Map(at, plainly)
 }
 
 // limits returns the range of the finite values with a margin (none for tight), and from 0 where that is near.
@@ -119,12 +117,9 @@ func (a Axis) limits(values []float64, tight bool) (low, high float64) {
 // the axis, and as far beyond the outermost ones.
 func (a Axis) cells(coordinates []float64) (distinct, edges []float64) {
 	to, from := func(v float64) float64 { return v }, func(v float64) float64 { return v }
-	switch {
-	case len(a.Categories) > 0:
-		for i := range a.Categories {
-			distinct = append(distinct, float64(i))
-		}
-	default:
+	if n := len(a.Categories); n > 0 {
+		distinct = xslices.Iota(0., n)
+	} else {
 		distinct = slices.Compact(slices.Sorted(slices.Values(coordinates)))
 		if a.Log {
 			to, from = math.Log2, math.Exp2
@@ -145,18 +140,11 @@ func (a Axis) cells(coordinates []float64) (distinct, edges []float64) {
 	return distinct, append(edges, from(2*to(distinct[n-1])-middle(n-2)))
 }
 
+// powersOfTwo reports whether there are values and all are 1, 2, 4, ….
 func powersOfTwo(values []float64) bool {
-	some := false
-	for _, v := range values {
-		if !finite(v) {
-			continue
-		}
-		if fraction, exponent := math.Frexp(v); fraction != .5 || exponent < 1 {
-			return false
-		}
-		some = true
-	}
-	return some
+	other := func(v float64) bool { fraction, exponent := math.Frexp(v); return fraction != .5 || exponent < 1 }
+	present := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !finite(v) })
+	return len(present) > 0 && !slices.ContainsFunc(present, other)
 }
 
 // logTicks returns powers of base in the range, every second, third, … one where there would be more than nine.
@@ -193,14 +181,6 @@ func linearTicks(low, high float64) (ticks []float64, labels []string) {
 	return ticks, labels
 }
 
-func plain(ticks []float64) []string {
-	labels := make([]string, len(ticks))
-	for i, t := range ticks {
-		labels[i] = plainly(t)
-	}
-	return labels
-}
-
 // plainly writes a tick as people do: 0.001, 8, 10000; beyond that as 1e-5 or 2e6, since fonts lack some superscripts.
 func plainly(v float64) string {
 	if size := math.Abs(v); v == 0 || size >= 9.99e-5 && size < 9.99e5 {
@@ -217,12 +197,10 @@ func (f Chart) valueRange(of Layer) (low, high float64) {
 		return of.ValueMin, of.ValueMax
 	}
 	var values []float64
-	for _, p := range f.Panels {
-		for _, l := range p.Layers {
-			if l.Kind == Heat && l.ValueLabel == of.ValueLabel {
-				values = append(values, l.Value...)
-			}
+	for _, l := range f.layers() {
+		if l.Kind == Heat && l.ValueLabel == of.ValueLabel {
+			values = append(values, l.Value...)
 		}
 	}
-	return Axis{Log: of.ValueLog}.limits(values, true)
+	return Axis{}.limits(values, true)
 }

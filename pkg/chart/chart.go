@@ -4,6 +4,7 @@
 package chart
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/results"
 )
@@ -77,7 +80,7 @@ type Axis struct {
 // Name is its entry in the legend ("" for none); layers of one name share an entry, so a line, its band and its points
 // should have the same Name and Color. Color is an index of the colour-blind-safe palette, what Ordered returns for
 // series with an order (widths), or Black. ValueLabel names the colour bar of a map; ValueMin and ValueMax both 0 means
-// automatic, over all maps of the figure with the same label; with ValueLog colours go by the value's logarithm.
+// automatic, over all maps of the figure with the same label.
 type Layer struct {
 	Kind               Kind
 	Name               string
@@ -88,16 +91,19 @@ type Layer struct {
 	Value              []float64
 	ValueLabel         string
 	ValueMin, ValueMax float64
-	ValueLog           bool
 	Fields             []Field
 	Chosen             []int // the option of each of the figure's choices that this layer is of; nil: all
 }
 
-// Field is one more column of a layer, for tooltips and the table. Values is a []float64 or a []string with one entry per
-// point.
+// Field is one more column of a layer, for tooltips and the table, with a number for each point.
 type Field struct {
 	Name   string
-	Values any
+	Values []float64
+}
+
+// layers are those of all panels.
+func (f Chart) layers() []Layer {
+	return slices.Concat(xslices.Map(f.Panels, func(p Panel) []Layer { return p.Layers })...)
 }
 
 // rows is the number of points of a layer, whichever coordinates it uses.
@@ -121,17 +127,12 @@ func (f Chart) Save(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var paths []string
-	for _, part := range []struct {
-		suffix  string
-		content []byte
-	}{{".vl.json", text}, {".csv", table}} {
-		path := filepath.Join(dir, f.Name+part.suffix)
-		err := results.WriteFile(path, func(file *os.File) error { _, err := file.Write(part.content); return err })
+	paths := []string{filepath.Join(dir, f.Name+".vl.json"), filepath.Join(dir, f.Name+".csv")}
+	for i, content := range [][]byte{text, table} {
+		err := results.WriteFile(paths[i], func(file *os.File) error { _, err := file.Write(content); return err })
 		if err != nil {
-			return paths, fmt.Errorf("chart: %s: %w", f.Name, err)
+			return paths[:i], fmt.Errorf("chart: %s: %w", f.Name, err)
 		}
-		paths = append(paths, path)
 	}
 	return paths, nil
 }
@@ -147,7 +148,7 @@ func (f Chart) check() error {
 				f.Name, c.Name, len(c.Options), c.Start)
 		}
 	}
-	looks := map[string]Layer{}
+	colors := map[string]int{}
 	for i, p := range f.Panels {
 		where := fmt.Sprintf("chart: %s, panel %d %q", f.Name, i+1, p.Title)
 		if err := p.X.check(); err != nil {
@@ -157,22 +158,21 @@ func (f Chart) check() error {
 			return fmt.Errorf("%s: y axis %w", where, err)
 		}
 		for j, l := range p.Layers {
-			if err := l.check(p); err != nil {
+			if err := cmp.Or(l.check(p), f.checkChosen(l), checkColor(l, colors)); err != nil {
 				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
-			}
-			if err := f.checkChosen(l); err != nil {
-				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
-			}
-			if l.Name == "" || l.Kind == Heat {
-				continue
-			}
-			if first, known := looks[l.Name]; !known {
-				looks[l.Name] = l
-			} else if first.Color != l.Color {
-				return fmt.Errorf("%s, layer %d %q (%s): colour %d after colour %d: want one per name",
-					where, j+1, l.Name, l.Kind, l.Color, first.Color)
 			}
 		}
+	}
+	return nil
+}
+
+// checkColor checks that a name has one colour; colors holds those of the names before.
+func checkColor(l Layer, colors map[string]int) error {
+	if first, known := colors[l.Name]; known && first != l.Color && l.Kind != Heat {
+		return fmt.Errorf("colour %d after colour %d: want one per name", l.Color, first)
+	}
+	if l.Name != "" && l.Kind != Heat {
+		colors[l.Name] = l.Color
 	}
 	return nil
 }
@@ -217,16 +217,8 @@ func (l Layer) check(p Panel) error {
 	if err := l.checkLengths(); err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		name   string
-		axis   Axis
-		values []float64
-	}{{"x", p.X, l.X}, {"y", p.Y, l.Y}} {
-		for i, v := range c.values {
-			if err := c.axis.admits(v); err != nil {
-				return fmt.Errorf("%s[%d] = %g %w", c.name, i, v, err)
-			}
-		}
+	if err := cmp.Or(p.X.admits("x", l.X), p.Y.admits("y", l.Y)); err != nil {
+		return err
 	}
 	if l.Kind == Heat {
 		return l.checkCells()
@@ -235,24 +227,20 @@ func (l Layer) check(p Panel) error {
 }
 
 // admits doesn't object to a missing value: that one is a gap.
-func (a Axis) admits(v float64) error {
-	switch n := len(a.Categories); {
-	case !finite(v):
-		return nil
-	case n > 0 && (v != math.Trunc(v) || v < 0 || v >= float64(n)):
-		return fmt.Errorf("on an axis of %d categories: want 0 … %d", n, n-1)
-	case n == 0 && a.Log && v <= 0:
-		return fmt.Errorf("on a logarithmic axis: want more than 0, or NaN for a gap")
+func (a Axis) admits(name string, values []float64) error {
+	for i, v := range values {
+		switch n := len(a.Categories); {
+		case !finite(v):
+		case n > 0 && (v != math.Trunc(v) || v < 0 || v >= float64(n)):
+			return fmt.Errorf("%s[%d] = %g on an axis of %d categories: want 0 … %d", name, i, v, n, n-1)
+		case n == 0 && a.Log && v <= 0:
+			return fmt.Errorf("%s[%d] = %g on a logarithmic axis: want more than 0, or NaN for a gap", name, i, v)
+		}
 	}
 	return nil
 }
 
 func (l Layer) checkLengths() error {
-	type column struct {
-		name   string
-		length int
-		needed bool
-	}
 	rule, spread := l.Kind == Rule, len(l.Low) > 0 || len(l.High) > 0
 	switch {
 	case rule && (len(l.X) > 0) == (len(l.Y) > 0):
@@ -260,30 +248,26 @@ func (l Layer) checkLengths() error {
 	case spread && l.Kind != Points && l.Kind != Band:
 		return fmt.Errorf("an interval on a %s: want a band of its own below it", l.Kind)
 	}
-	n := l.rows()
-	columns := []column{
-		{"x", len(l.X), !rule}, {"y", len(l.Y), !rule && l.Kind != Band},
-		{"low", len(l.Low), l.Kind == Band || spread}, {"high", len(l.High), l.Kind == Band || spread},
-		{"value", len(l.Value), l.Kind == Heat},
+	type column struct {
+		name   string
+		values []float64
+		needed bool
 	}
-	names := []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
+	columns := []column{
+		{"x", l.X, !rule}, {"y", l.Y, !rule && l.Kind != Band},
+		{"low", l.Low, l.Kind == Band || spread}, {"high", l.High, l.Kind == Band || spread}, {"value", l.Value, l.Kind == Heat},
+	}
+	names := slices.Clone(header)
 	for _, field := range l.Fields {
-		length := -1
-		switch values := field.Values.(type) {
-		case []float64:
-			length = len(values)
-		case []string:
-			length = len(values)
-		}
-		if length < 0 || field.Name == "" || slices.Contains(names, field.Name) {
-			return fmt.Errorf("field %q of %T: want a new name and []float64 or []string", field.Name, field.Values)
+		if field.Name == "" || slices.Contains(names, field.Name) {
+			return fmt.Errorf("field %q: want a name that no other column has", field.Name)
 		}
 		names = append(names, field.Name)
-		columns = append(columns, column{fmt.Sprintf("field %q", field.Name), length, true})
+		columns = append(columns, column{fmt.Sprintf("field %q", field.Name), field.Values, true})
 	}
 	for _, c := range columns {
-		if c.length != n && (c.needed || c.length != 0) && !(rule && c.length == 0 && (c.name == "x" || c.name == "y")) {
-			return fmt.Errorf("%s has %d values: want %d, as many as the layer has points", c.name, c.length, n)
+		if n := len(c.values); n != l.rows() && (c.needed || n != 0) {
+			return fmt.Errorf("%s has %d values: want %d, as many as the layer has points", c.name, n, l.rows())
 		}
 	}
 	return nil
@@ -300,14 +284,6 @@ func (l Layer) checkCells() error {
 	}
 	if l.ValueMin > l.ValueMax || !finite(l.ValueMin) || !finite(l.ValueMax) {
 		return fmt.Errorf("values from %g to %g: want finite limits, the lower first", l.ValueMin, l.ValueMax)
-	}
-	if l.ValueLog && (l.ValueMin < 0 || l.ValueMin == 0 && l.ValueMax != 0) {
-		return fmt.Errorf("colours go by the logarithm from %g: want a lower limit above 0", l.ValueMin)
-	}
-	for i, v := range l.Value {
-		if l.ValueLog && v <= 0 {
-			return fmt.Errorf("value[%d] = %g on a logarithmic scale: want more than 0, or NaN for none", i, v)
-		}
 	}
 	return nil
 }

@@ -8,6 +8,9 @@ import (
 	"strconv"
 )
 
+// header is that of every table, before the fields.
+var header = []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
+
 // CSV returns what is plotted as one long table, a row per point.
 //
 //	panel,layer,kind,x,y,low,high,value,<fields of all layers in order of appearance>
@@ -19,21 +22,10 @@ func (f Chart) CSV() ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	header := []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
-	for _, p := range f.Panels {
-		for _, l := range p.Layers {
-			for _, field := range l.Fields {
-				if !slices.Contains(header, field.Name) {
-					header = append(header, field.Name)
-				}
-			}
-		}
-	}
+	fields := fieldNames(f.layers())
 	var out bytes.Buffer
 	table := csv.NewWriter(&out)
-	if err := table.Write(header); err != nil {
-		return nil, err
-	}
+	table.Write(append(slices.Clone(header), fields...)) // a buffer takes everything
 	for i, p := range f.Panels {
 		title := p.Title
 		if title == "" {
@@ -41,15 +33,12 @@ func (f Chart) CSV() ([]byte, error) {
 		}
 		for _, l := range p.Layers {
 			for row := range l.rows() {
-				record := make([]string, len(header))
-				copy(record, []string{title, l.Name, l.Kind.String(), p.X.cell(l.X, row), p.Y.cell(l.Y, row),
-					cell(l.Low, row), cell(l.High, row), cell(l.Value, row)})
-				for _, field := range l.Fields {
-					record[slices.Index(header, field.Name)] = field.cell(row)
+				record := []string{title, l.Name, l.Kind.String(), p.X.cell(l.X, row), p.Y.cell(l.Y, row),
+					cell(l.Low, row), cell(l.High, row), cell(l.Value, row)}
+				for _, name := range fields {
+					record = append(record, l.field(name, row))
 				}
-				if err := table.Write(record); err != nil {
-					return nil, err
-				}
+				table.Write(record)
 			}
 		}
 	}
@@ -83,9 +72,22 @@ func (a Axis) cell(values []float64, row int) string {
 	return cell(values, row)
 }
 
-func (f Field) cell(row int) string {
-	if names, ok := f.Values.([]string); ok {
-		return names[row]
+// fieldNames are those of the layers' fields, in order of appearance.
+func fieldNames(layers []Layer) (names []string) {
+	for _, l := range layers {
+		for _, field := range l.Fields {
+			if !slices.Contains(names, field.Name) {
+				names = append(names, field.Name)
+			}
+		}
 	}
-	return cell(f.Values.([]float64), row)
+	return names
+}
+
+// field is a point's cell of a field; empty where the layer has no such field.
+func (l Layer) field(name string, row int) string {
+	if i := slices.IndexFunc(l.Fields, func(f Field) bool { return f.Name == name }); i >= 0 {
+		return cell(l.Fields[i].Values, row)
+	}
+	return ""
 }

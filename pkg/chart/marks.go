@@ -2,8 +2,11 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // marks are what draws the tracks of one kind: one mark for all series in the legend, one for each look of those that aren't.
@@ -21,10 +24,8 @@ func (w *writer) marks(tracks []track, kind Kind, isMap bool, x, y scale, tip ob
 				mark["interpolate"] = "step-after"
 			}
 			if isMap {
-				under := object{"type": "line", "order": false, "clip": true, "stroke": "white", "strokeWidth": haloWidth}
-				if kind == Step {
-					under["interpolate"] = "step-after"
-				}
+				under := maps.Clone(mark)
+				under["stroke"], under["strokeWidth"] = "white", haloWidth
 				halo := object{"detail": detail}
 				if first.Name != "" {
 					halo["opacity"] = chosenOnly()
@@ -130,15 +131,11 @@ func (w *writer) byName(channel string) object {
 		return c
 	}
 	w.told = append(w.told, channel)
-	var names, symbols []string
-	looks := []any{}
-	for _, e := range w.entries {
-		names, symbols = append(names, e.name), append(symbols, e.symbol)
-		if channel == "color" {
-			looks = append(looks, e.color)
-		} else {
-			looks = append(looks, e.dash)
-		}
+	names := xslices.Map(w.entries, func(e entry) string { return e.name })
+	symbols := xslices.Map(w.entries, func(e entry) string { return e.symbol })
+	looks := xslices.Map(w.entries, func(e entry) any { return e.dash })
+	if channel == "color" {
+		looks = xslices.Map(w.entries, func(e entry) any { return e.color })
 	}
 	c["scale"] = object{"domain": list(names), "range": looks}
 	symbol := fmt.Sprintf("%s[indexof(%s, datum.value)]", literal(symbols), literal(names))
@@ -175,8 +172,8 @@ func hovers(tracks []track, y scale, tip object) []any {
 	for _, key := range []string{"y", low} {
 		var chosen []int
 		for i, t := range tracks {
-			bare := !slices.Contains(t.kinds, Points) && !slices.Contains(t.kinds, Rule) && !slices.Contains(t.kinds, Heat)
-			if bare && (len(t.Y) > 0) == (key == "y") {
+			shown := slices.ContainsFunc(t.kinds, func(k Kind) bool { return k == Points || k == Rule || k == Heat })
+			if !shown && (len(t.Y) > 0) == (key == "y") {
 				chosen = append(chosen, i)
 			}
 		}
@@ -197,13 +194,9 @@ func (w *writer) maps(p Panel, tracks []track, height float64, tip object) []any
 		}
 		steps := slices.Concat(only(tracks, []int{i}), edges("x", p.X, t.X), edges("y", p.Y, t.Y))
 		low, high := w.valueRange(t.Layer)
-		kind := "linear"
-		if t.ValueLog {
-			kind = "log"
-		}
-		at, labels := ticks(low, high, t.ValueLog, false)
+		at, labels := linearTicks(low, high)
 		fill := object{"field": "value", "type": "quantitative",
-			"scale":  object{"type": kind, "domain": []any{low, high}, "scheme": "viridis", "clamp": true},
+			"scale":  object{"type": "linear", "domain": []any{low, high}, "scheme": "viridis", "clamp": true},
 			"legend": labelled(at, labels, object{"title": list(wrapped(t.ValueLabel)), "gradientLength": height - 50})}
 		// Cells overlap by a fraction of a pixel: the browser would blend white into edges that only touch.
 		rect := object{"type": "rect", "clip": true, "x2Offset": .7, "y2Offset": -.7}
@@ -221,13 +214,7 @@ func (w *writer) maps(p Panel, tracks []track, height float64, tip object) []any
 // edges looks the two edges of every cell along an axis up.
 func edges(axis string, a Axis, coordinates []float64) []any {
 	distinct, edges := a.cells(coordinates)
-	written := func(values []float64) string { // as the data are
-		text := make([]string, len(values))
-		for i, v := range values {
-			text[i] = plotted(v)
-		}
-		return "[" + strings.Join(text, ",") + "]"
-	}
+	written := func(values []float64) string { return "[" + strings.Join(xslices.Map(values, plotted), ",") + "]" } // as the data are
 	at := fmt.Sprintf("indexof(%s, datum.%s)", written(distinct), axis)
 	return []any{calculate(axis+"0", written(edges)+"["+at+"]"), calculate(axis+"1", written(edges[1:])+"["+at+"]")}
 }
@@ -297,22 +284,17 @@ type entry struct {
 func (f Chart) entries() []entry {
 	var names []string
 	layers, gaps := map[string][]Layer{}, false
-	for _, p := range f.Panels {
-		for _, l := range p.Layers {
-			gaps = gaps || l.gaps()
-			if l.Name == "" || l.Kind == Heat {
-				continue
-			}
-			if layers[l.Name] == nil {
-				names = append(names, l.Name)
-			}
-			layers[l.Name] = append(layers[l.Name], l)
+	for _, l := range f.layers() {
+		gaps = gaps || l.gaps()
+		if l.Name == "" || l.Kind == Heat {
+			continue
 		}
+		if layers[l.Name] == nil {
+			names = append(names, l.Name)
+		}
+		layers[l.Name] = append(layers[l.Name], l)
 	}
-	var entries []entry
-	for _, name := range names {
-		entries = append(entries, legendEntry(name, layers[name]))
-	}
+	entries := xslices.Map(names, func(name string) entry { return legendEntry(name, layers[name]) })
 	if gaps {
 		entries = append(entries, entry{missingName, hex(missing), "square", dashes[0]})
 	}

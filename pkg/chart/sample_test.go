@@ -8,8 +8,7 @@ import (
 // sampleMap is a map with a staircase, a hole and another quantity beside it, as in Fig. 2a.
 func sampleMap() Chart {
 	heat := Layer{Kind: Heat, ValueLabel: "loss / Tr C"}
-	task := Field{Name: "task", Values: []string(nil)}
-	var names []string
+	rank := Field{Name: "task"}
 	for n := 1; n <= 8; n++ {
 		for k := 1; k <= 16; k++ {
 			v := 1 / (1 + math.Pow(2, float64(n))/float64(k*k))
@@ -17,12 +16,11 @@ func sampleMap() Chart {
 				v = math.NaN()
 			}
 			heat.X, heat.Y, heat.Value = append(heat.X, math.Pow(2, float64(n))), append(heat.Y, float64(k)), append(heat.Value, v)
-			names = append(names, fmt.Sprintf("task %q, 'k' = %d", "a<b", k))
+			rank.Values = append(rank.Values, float64(k))
 		}
 	}
-	task.Values = names
-	heat.Fields = []Field{task}
-	stair := Layer{Kind: Step, Name: "N*(1), theory", Color: Black, X: []float64{2, 5, 10, 22, 46, 128}, Y: []float64{.5, 2.5, 4.5, 8.5, 12.5, 16.5}}
+	heat.Fields = []Field{rank}
+	stair := Layer{Kind: Step, Name: `N*(1), "theory" <'1'>`, Color: Black, X: []float64{2, 5, 10, 22, 46, 128}, Y: []float64{.5, 2.5, 4.5, 8.5, 12.5, 16.5}}
 	white := Layer{Kind: Step, Name: "N*(2), theory", Color: 1, Dashed: true, X: []float64{4, 10, 20, 44, 128}, Y: []float64{.5, 2.5, 6.5, 8.5, 12.5}}
 	x, y := Axis{Label: "width N (neurons)", Log: true}, Axis{Label: "task k (1 = most frequent)"}
 	return Chart{Name: "map", Title: "Loss by task and width", Caption: "Rare tasks need width.", Panels: []Panel{

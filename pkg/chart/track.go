@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // A track is the points of a series, held once for all layers that draw them: its line, its band, its markers.
@@ -50,10 +52,8 @@ func (t track) takes(l Layer) bool {
 	}
 	for _, field := range l.Fields {
 		i := slices.IndexFunc(t.Fields, func(f Field) bool { return f.Name == field.Name })
-		for row := 0; i >= 0 && row < min(t.rows(), l.rows()); row++ {
-			if field.cell(row) != t.Fields[i].cell(row) {
-				return false
-			}
+		if i >= 0 && !slices.EqualFunc(t.Fields[i].Values, field.Values, samePoint) {
+			return false
 		}
 	}
 	return true
@@ -72,8 +72,9 @@ func (t *track) add(l Layer) {
 			*c.to = c.from
 		}
 	}
+	known := fieldNames([]Layer{t.Layer})
 	for _, field := range l.Fields {
-		if !slices.ContainsFunc(t.Fields, func(f Field) bool { return f.Name == field.Name }) {
+		if !slices.Contains(known, field.Name) {
 			t.Fields = append(slices.Clip(t.Fields), field)
 		}
 	}
@@ -98,19 +99,8 @@ var numbers = []column{
 // fieldColumns are the columns of the tracks' fields, in order of appearance.
 func fieldColumns(tracks []track) []column {
 	var columns []column
-	for _, t := range tracks {
-		for _, field := range t.Fields {
-			if slices.ContainsFunc(columns, func(c column) bool { return c.name == field.Name }) {
-				continue
-			}
-			columns = append(columns, column{fmt.Sprintf("f%d", len(columns)), field.Name, func(t track, row int) string {
-				i := slices.IndexFunc(t.Fields, func(f Field) bool { return f.Name == field.Name })
-				if i < 0 {
-					return ""
-				}
-				return t.Fields[i].cell(row)
-			}})
-		}
+	for i, name := range fieldNames(xslices.Map(tracks, func(t track) Layer { return t.Layer })) {
+		columns = append(columns, column{fmt.Sprintf("f%d", i), name, func(t track, row int) string { return t.field(name, row) }})
 	}
 	return columns
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // vegaSchema names the language; it is an identifier, nothing is fetched.
@@ -42,19 +44,15 @@ func (f Chart) VegaLite() (map[string]any, error) {
 		return nil, err
 	}
 	columns := f.columns()
-	var panels []any
 	w := writer{Chart: f, entries: f.entries()}
-	widths := f.widths(columns)
-	for i, p := range f.Panels {
-		panels = append(panels, w.panel(p, widths[i%columns]))
-	}
-	title := any(f.Title)
-	if len(f.Choices) > 0 {
-		words := literal(f.Title + ": ")
-		for i, c := range f.Choices {
-			words += fmt.Sprintf(" + %s + choice%d", literal(strings.Repeat(", ", min(i, 1))+c.Name+" "), i)
-		}
+	width := f.width(columns)
+	panels := xslices.Map(f.Panels, func(p Panel) any { return w.panel(p, width) })
+	title, words, params := any(f.Title), literal(f.Title+": "), []any{}
+	for i, c := range f.Choices { // each a list that the reader chooses from
+		words += fmt.Sprintf(" + %s + choice%d", literal(strings.Repeat(", ", min(i, 1))+c.Name+" "), i)
 		title = object{"expr": words}
+		params = append(params, object{"name": fmt.Sprintf("choice%d", i), "value": c.Options[c.Start],
+			"bind": object{"input": "select", "options": list(c.Options), "name": c.Name + " "}})
 	}
 	spec := object{
 		"$schema": vegaSchema, "name": f.Name, "description": strings.Trim(f.Title+". "+f.Caption, ". ") + ".", "background": "white",
@@ -63,20 +61,10 @@ func (f Chart) VegaLite() (map[string]any, error) {
 		"resolve": object{"scale": object{"fill": "independent"}},
 		"config":  config(),
 	}
-	if params := f.choiceParams(); len(params) > 0 {
+	if len(f.Choices) > 0 {
 		spec["params"] = params
 	}
 	return spec, nil
-}
-
-// choiceParams are the lists that the reader chooses from.
-func (f Chart) choiceParams() []any {
-	params := []any{}
-	for i, c := range f.Choices {
-		params = append(params, object{"name": fmt.Sprintf("choice%d", i), "value": c.Options[c.Start],
-			"bind": object{"input": "select", "options": list(c.Options), "name": c.Name + " "}})
-	}
-	return params
 }
 
 func config() object {
@@ -98,15 +86,15 @@ func config() object {
 	}
 }
 
-// widths are those of the panels' data rectangles, by column: what labels and colour bars leave, in equal parts.
-func (f Chart) widths(columns int) []float64 {
+// width is that of a panel's data rectangle: what labels and colour bars of all columns leave, in equal parts.
+func (f Chart) width(columns int) float64 {
 	around := make([]float64, columns)
 	for i, p := range f.Panels {
 		_, y := p.scales()
 		room := textWidth(y.labels) + 36
 		if heat, ok := p.heat(); ok {
 			low, high := f.valueRange(heat)
-			_, labels := ticks(low, high, heat.ValueLog, false)
+			_, labels := linearTicks(low, high)
 			room += 24 + max(22+textWidth(labels), textWidth(wrapped(heat.ValueLabel)))
 		} else {
 			room += 10
@@ -117,11 +105,7 @@ func (f Chart) widths(columns int) []float64 {
 	for _, room := range around {
 		left -= room
 	}
-	widths := make([]float64, columns)
-	for i := range widths {
-		widths[i] = math.Floor(left / float64(columns))
-	}
-	return widths
+	return math.Floor(left / float64(columns))
 }
 
 // textWidth guesses the width of the widest of some labels: a digit's for every letter.
@@ -198,29 +182,26 @@ func (w *writer) panel(p Panel, width float64) object {
 
 // transform names each point's series, drops what isn't chosen, and keeps an interval's end on a logarithmic axis.
 func (w *writer) transform(tracks []track, y scale) []any {
-	names, named := make([]any, len(tracks)), false
-	for i, t := range tracks {
-		names[i], named = t.Name, named || t.Name != ""
-	}
+	names := xslices.Map(tracks, func(t track) string { return t.Name })
 	steps := []any{}
-	if named {
+	if strings.Join(names, "") != "" {
 		steps = append(steps, calculate("series", literal(names)+"[datum.l]"))
 	}
 	for i, c := range w.Choices {
-		options := make([]any, len(tracks))
-		for j, t := range tracks {
-			if options[j] = -1.; len(t.Chosen) > 0 {
-				options[j] = float64(t.Chosen[i])
+		options := xslices.Map(tracks, func(t track) int {
+			if len(t.Chosen) == 0 {
+				return -1
 			}
-		}
+			return t.Chosen[i]
+		})
 		of := literal(options) + "[datum.l]"
 		steps = append(steps, object{"filter": fmt.Sprintf("%s < 0 || %s === indexof(%s, choice%d)", of, of, literal(list(c.Options)), i)})
 	}
 	if low, high := ends(tracks, y); low != "low" {
-		for as, end := range []string{low, high} {
-			from := []string{"low", "high"}[as]
-			steps = append(steps, calculate(end, fmt.Sprintf("isValid(datum.%s) ? max(datum.%s, %s) : null", from, from, literal(y.min))))
+		cut := func(from string) string {
+			return fmt.Sprintf("isValid(datum.%s) ? max(datum.%s, %s) : null", from, from, literal(y.min))
 		}
+		steps = append(steps, calculate(low, cut("low")), calculate(high, cut("high")))
 	}
 	return steps
 }
@@ -264,9 +245,5 @@ func literal(value any) string {
 }
 
 func list[T any](values []T) []any {
-	out := make([]any, len(values))
-	for i, v := range values {
-		out[i] = v
-	}
-	return out
+	return xslices.Map(values, func(v T) any { return v })
 }

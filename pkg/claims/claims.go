@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 
@@ -58,36 +59,26 @@ type Estimate struct {
 func Interval(values []float64) Estimate {
 	present := slices.DeleteFunc(slices.Clone(values), math.IsNaN)
 	e := Estimate{math.NaN(), math.NaN(), math.NaN(), len(present), len(values) - len(present)}
-	switch e.N {
-	case 0:
-	case 1:
-		e.Mean = present[0]
-	default:
-		mean, deviation := stat.MeanStdDev(present, nil)
-		half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(e.N - 1)}.Quantile(.975) * deviation / math.Sqrt(float64(e.N))
-		e.Mean, e.Low, e.High = mean, mean-half, mean+half
+	if e.N > 0 {
+		e.Mean = stat.Mean(present, nil)
+	}
+	if e.N > 1 {
+		half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(e.N - 1)}.Quantile(.975) * stat.StdDev(present, nil) / math.Sqrt(float64(e.N))
+		e.Low, e.High = e.Mean-half, e.Mean+half
 	}
 	return e
 }
 
 // Geometric returns the geometric mean of positive values and its interval, in which their logarithms count.
 func Geometric(values []float64) Estimate {
-	logs := make([]float64, len(values))
-	for i, v := range values {
-		logs[i] = math.Log(v)
-	}
-	e := Interval(logs)
+	e := Interval(xslices.Map(values, math.Log))
 	e.Mean, e.Low, e.High = math.Exp(e.Mean), math.Exp(e.Low), math.Exp(e.High)
 	return e
 }
 
 // Over returns the estimate of a measure over runs.
 func Over(runs results.Runs, of func(*results.Run) float64) Estimate {
-	values := make([]float64, len(runs))
-	for i, r := range runs {
-		values[i] = of(r)
-	}
-	return Interval(values)
+	return Interval(xslices.Map(runs, of))
 }
 
 // better reports whether an estimate ranks before another: with fewer failures, else by the mean. An estimate of nothing ranks last.
@@ -106,11 +97,7 @@ type BySeed map[uint32]float64
 
 // Values returns the numbers in the order of their seeds.
 func (s BySeed) Values() []float64 {
-	values := make([]float64, 0, len(s))
-	for _, seed := range slices.Sorted(maps.Keys(s)) {
-		values = append(values, s[seed])
-	}
-	return values
+	return xslices.Map(slices.Sorted(maps.Keys(s)), func(seed uint32) float64 { return s[seed] })
 }
 
 // Interval returns the estimate over seeds.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
 )
@@ -112,12 +114,10 @@ func BestOf(c Control, m Measure, run Runner) ([]Best, error) {
 	if err := runs.Need(design); err != nil {
 		return nil, err
 	}
-	of := func(r *results.Run) float64 { return m.at(r, c.Step) }
 	var best []Best
 	widths, byWidth := results.By(runs, results.Width)
 	for _, w := range widths {
-		rates, byRate := results.By(byWidth[w], results.Rate)
-		all, err := perRate(byWidth[w], rates, byRate, of)
+		rates, all, err := perRate(byWidth[w], func(r *results.Run) float64 { return m.at(r, c.Step) })
 		if err != nil {
 			return nil, err
 		}
@@ -165,10 +165,7 @@ func Depths(s *spec.Sweep, m Measure, run Runner, depths ...int) ([]Depth, error
 		if err != nil {
 			return nil, err
 		}
-		var widths []int
-		for _, n := range nets {
-			widths = append(widths, equalWidth(deep.Base, n.Parameters))
-		}
+		widths := xslices.Map(nets, func(n Best) int { return equalWidth(deep.Base, n.Parameters) })
 		if deep, err = deep.With(spec.Vary("net.width", widths...)); err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/mathext"
 
 	"raretask/pkg/results"
@@ -75,23 +76,21 @@ func LearningTimes(runs results.Runs) ([]LearningTime, error) {
 	if err := NeedBits(runs); err != nil {
 		return nil, err
 	}
+	ordered := slices.Clone(runs)
+	slices.SortStableFunc(ordered, func(a, b *results.Run) int {
+		return cmp.Or(cmp.Compare(a.Net.Width, b.Net.Width), cmp.Compare(a.Train.Seed, b.Train.Seed))
+	})
 	var times []LearningTime
-	widths, byWidth := results.By(runs, results.Width)
-	for _, w := range widths {
-		seeds, bySeed := results.By(byWidth[w], results.Seed)
-		for _, s := range seeds {
-			for _, r := range bySeed[s] {
-				for k, pi := range r.Mixture.Frequencies() {
-					t := LearningTime{w, k + 1, s, pi, float64(r.Train.Steps), true}
-					for i, step := range r.Steps {
-						if Value(r, "loss_sampled", i, k+1) < LearnedBits {
-							t.Step, t.Censored = float64(step), false
-							break
-						}
-					}
-					times = append(times, t)
+	for _, r := range ordered {
+		for k, pi := range r.Mixture.Frequencies() {
+			t := LearningTime{r.Net.Width, k + 1, r.Train.Seed, pi, float64(r.Train.Steps), true}
+			for i, step := range r.Steps {
+				if Value(r, "loss_sampled", i, k+1) < LearnedBits {
+					t.Step, t.Censored = float64(step), false
+					break
 				}
 			}
+			times = append(times, t)
 		}
 	}
 	return times, nil
@@ -110,36 +109,34 @@ func TimeLine(times []LearningTime) (scaling.Line, error) {
 // curve is a loss of the mixture of one seed against width or step.
 type curve struct{ x, y []float64 }
 
+func (c *curve) add(x, y float64) { c.x, c.y = append(c.x, x), append(c.y, y) }
+
 // againstWidth returns the final loss against width, a curve for each seed.
 func againstWidth(runs results.Runs, of Bits) []curve {
-	seeds, bySeed := results.By(runs, results.Seed)
+	seeds, _ := results.By(runs, results.Seed)
 	curves := make([]curve, len(seeds))
-	for i, s := range seeds {
-		for _, r := range bySeed[s] {
-			curves[i].x, curves[i].y = append(curves[i].x, float64(r.Net.Width)), append(curves[i].y, of(r, r.Last()))
-		}
+	for _, r := range runs {
+		curves[slices.Index(seeds, r.Train.Seed)].add(float64(r.Net.Width), of(r, r.Last()))
 	}
 	return curves
 }
 
-// againstStep returns the loss over training, a curve for each run, at the steps at which all were evaluated.
+// againstStep returns the loss over training, a curve for each run.
 func againstStep(runs results.Runs, of Bits) []curve {
 	curves := make([]curve, len(runs))
-	for i, r := range runs {
-		for at, step := range r.Steps {
-			if inAll(runs, step) {
-				curves[i].x, curves[i].y = append(curves[i].x, float64(step)), append(curves[i].y, of(r, at))
-			}
+	for _, step := range CommonSteps(runs) {
+		for i, r := range runs {
+			at, _ := r.Index(step)
+			curves[i].add(float64(step), of(r, at))
 		}
 	}
 	return curves
 }
 
-// inAll reports whether all runs were evaluated at a step.
-func inAll(runs results.Runs, step int) bool {
-	return !slices.ContainsFunc(runs, func(r *results.Run) bool {
-		_, found := r.Index(step)
-		return !found
+// CommonSteps returns the steps at which all runs were evaluated: a mean over some of the seeds is no step of a curve.
+func CommonSteps(runs results.Runs) []int {
+	return slices.DeleteFunc(slices.Clone(runs[0].Steps), func(step int) bool {
+		return slices.ContainsFunc(runs, func(r *results.Run) bool { _, found := r.Index(step); return !found })
 	})
 }
 
@@ -161,7 +158,7 @@ func stepLine(seeds []curve) (scaling.Line, error) {
 			mean += c.y[i] / float64(len(seeds))
 		}
 		if len(from.x) > 0 || mean < Left {
-			from.x, from.y = append(from.x, at), append(from.y, mean)
+			from.add(at, mean)
 		}
 	}
 	return scaling.PowerLaw(from.x, from.y)
@@ -210,12 +207,8 @@ func Exponents(runs results.Runs) ([]Exponent, error) {
 		through(againstStep(widest, MixtureBits), stepLine), through(againstStep(widest, EndlessBits), stepLine),
 		func(chosen []int) (scaling.Line, error) { return TimeLine(slices.Concat(pick(bySeed, chosen)...)) },
 	}
-	all := make([]int, len(seeds))
-	for i := range all {
-		all[i] = i
-	}
 	for i, fit := range fits {
-		line, err := fit(all)
+		line, err := fit(xslices.Iota(0, len(seeds)))
 		if err != nil {
 			list[i].Estimate, list[i].Low, list[i].High = math.NaN(), math.NaN(), math.NaN()
 			list[i].About += "; not fitted: " + err.Error()
@@ -251,9 +244,5 @@ func through(seeds []curve, line func([]curve) (scaling.Line, error)) func(chose
 
 // pick returns the chosen ones.
 func pick[T any](all []T, chosen []int) []T {
-	picked := make([]T, len(chosen))
-	for n, i := range chosen {
-		picked[n] = all[i]
-	}
-	return picked
+	return xslices.Map(chosen, func(i int) T { return all[i] })
 }

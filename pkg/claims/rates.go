@@ -3,7 +3,6 @@ package claims
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -56,14 +55,13 @@ func BestRates(runs results.Runs) ([]Rates, error) {
 
 // ratesOf compares the rates of one net.
 func ratesOf(runs results.Runs, loss func(*results.Run) float64) (Rates, error) {
-	tried, byRate := results.By(runs, results.Rate)
+	tried, losses, err := perRate(runs, loss)
+	if err != nil {
+		return Rates{}, err
+	}
 	if len(tried) < 2 {
 		return Rates{}, fmt.Errorf("claims: width %d has one learning rate, %g: want a sweep with several of train.rate",
 			runs[0].Net.Width, tried[0])
-	}
-	losses, err := perRate(runs, tried, byRate, loss)
-	if err != nil {
-		return Rates{}, err
 	}
 	net := runs[0].Net
 	all := Rates{Parameterization: net.Parameterization, Base: net.Base, Width: net.Width, Rates: tried, Seeds: BySeed{}}
@@ -87,23 +85,22 @@ func ratesOf(runs results.Runs, loss func(*results.Run) float64) (Rates, error) 
 	return all, nil
 }
 
-// perRate returns a measure of every seed at every rate; NaN for a seed that was not run at one.
-func perRate(runs results.Runs, rates []float64, byRate map[float64]results.Runs, of func(*results.Run) float64) ([]BySeed, error) {
-	failed := BySeed{}
-	for _, r := range runs {
-		failed[r.Train.Seed] = math.NaN()
-	}
-	var all []BySeed
+// perRate returns the rates of runs, ascending, and a measure of every seed at each; NaN for a seed that was not run at one.
+func perRate(runs results.Runs, of func(*results.Run) float64) (rates []float64, all []BySeed, err error) {
+	rates, byRate := results.By(runs, results.Rate)
 	for _, rate := range rates {
-		present, err := perSeed(byRate[rate], of)
+		own, err := perSeed(byRate[rate], of)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		own := maps.Clone(failed)
-		maps.Copy(own, present)
+		for _, r := range runs {
+			if _, found := own[r.Train.Seed]; !found {
+				own[r.Train.Seed] = math.NaN()
+			}
+		}
 		all = append(all, own)
 	}
-	return all, nil
+	return rates, all, nil
 }
 
 // depthOf returns how many hidden layers a run's net has, if that is a setting of it.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/interference"
 	"raretask/pkg/results"
 )
@@ -32,9 +34,16 @@ func (k Kept) At(r *results.Run, i, task int) float64 {
 	return max(0, 1-v)
 }
 
-// InjectionDesign is the design of analyses of injections: runs differ in width and gap. Columns are those of what is kept and more.
-func (k Kept) InjectionDesign(columns ...string) results.Design {
-	return results.Design{Vary: []string{"net.width", "train.injection.gap"}, Columns: append(columns, k.Column)}
+// NeedInjections checks and loads runs, which may differ in width and gap, for analyses of injections.
+func NeedInjections(runs results.Runs, columns ...string) error {
+	if err := runs.Need(results.Design{Vary: []string{"net.width", "train.injection.gap"}, Columns: columns}); err != nil {
+		return err
+	}
+	if r := runs[0]; r.Train.Injection.Task == 0 {
+		return fmt.Errorf("claims: run %s (width %d, seed %d) has no schedule of injections: want a sweep that sets train.injection",
+			r.ID, r.Net.Width, r.Train.Seed)
+	}
+	return nil
 }
 
 // Cycles returns the cycles of a run's injections that were seen closely, of what is kept of the injected task.
@@ -42,10 +51,6 @@ func (k Kept) Cycles(r *results.Run) ([]interference.Cycle, error) {
 	injection, present := r.Train.Injection, Audible
 	if k.Exact {
 		present = Present
-	}
-	if injection.Task == 0 {
-		return nil, fmt.Errorf("claims: run %s (width %d, seed %d) has no schedule of injections: want a sweep that sets train.injection",
-			r.ID, r.Net.Width, r.Train.Seed)
 	}
 	values := make([]float64, len(r.Steps))
 	for i := range values {
@@ -61,20 +66,19 @@ func (k Kept) Cycles(r *results.Run) ([]interference.Cycle, error) {
 // Retention is what became of the injected task at one width and gap: means over the observed cycles of the last two thirds of training,
 // of the signal, or of the learned share where there is no exact signal.
 type Retention struct {
-	Width, Gap                              int
-	Final                                   BySeed // normalised signal at the end, or learned share
-	Before, Gain, Decay, Retained, HalfLife BySeed // of interference.Cycle
-	Cycles                                  int    // that the means are over, at most, in one run
+	Width, Gap                      int
+	Final                           BySeed // normalised signal at the end, or learned share
+	Gain, Decay, Retained, HalfLife BySeed // of interference.Cycle
 }
 
 // Retentions returns the measures of a sweep with injection schedules, by width and gap.
 func Retentions(runs results.Runs) ([]Retention, error) {
 	kept := KeptOf(runs)
-	design := kept.InjectionDesign()
+	columns := []string{kept.Column}
 	if kept.Exact {
-		design = kept.InjectionDesign("signal_normalized")
+		columns = append(columns, "signal_normalized")
 	}
-	if err := runs.Need(design); err != nil {
+	if err := NeedInjections(runs, columns...); err != nil {
 		return nil, err
 	}
 	var all []Retention
@@ -112,18 +116,13 @@ func (k Kept) retention(width, gap int, runs results.Runs) (Retention, error) {
 			return all, err
 		}
 		cycles[r] = slices.DeleteFunc(seen, func(c interference.Cycle) bool { return 3*c.End < r.Train.Steps })
-		all.Cycles = max(all.Cycles, len(cycles[r]))
 	}
 	mean := func(of func(interference.Cycle) float64) func(*results.Run) float64 {
 		return func(r *results.Run) float64 {
-			var v []float64
-			for _, c := range cycles[r] {
-				v = append(v, of(c))
-			}
 			if r.Diverged >= 0 {
 				return math.NaN()
 			}
-			return Interval(v).Mean
+			return Interval(xslices.Map(cycles[r], of)).Mean
 		}
 	}
 	for _, m := range []struct {
@@ -131,7 +130,6 @@ func (k Kept) retention(width, gap int, runs results.Runs) (Retention, error) {
 		of func(*results.Run) float64
 	}{
 		{&all.Final, k.final},
-		{&all.Before, mean(func(c interference.Cycle) float64 { return c.Before })},
 		{&all.Gain, mean(func(c interference.Cycle) float64 { return c.Gain })},
 		{&all.Decay, mean(func(c interference.Cycle) float64 { return c.Decay })},
 		{&all.Retained, mean(func(c interference.Cycle) float64 { return c.Retained })},

@@ -56,7 +56,7 @@ func TestRetentionBySamples(t *testing.T) {
 			t.Errorf("%s: %g, want %g", what, c[0], c[1])
 		}
 	}
-	for _, of := range []BySeed{wide.Retained, wide.Gain, wide.Final, wide.Decay, wide.Before, wide.HalfLife} {
+	for _, of := range []BySeed{wide.Retained, wide.Gain, wide.Final, wide.Decay, wide.HalfLife} {
 		if e := of.Interval(); e.N != 1 || e.Failed != 1 {
 			t.Errorf("%+v: a seed diverged, which had cycles before", e)
 		}

@@ -95,19 +95,19 @@ func SlopesOnWidth(runs results.Runs, column string) (BySeed, error) {
 			return nil, err
 		}
 		for _, s := range seeds {
-			if v, found := values[s]; !found || math.IsNaN(v) {
-				slopes[s] = math.NaN()
-			} else if v > 0 {
+			v, found := values[s]
+			if !found {
+				v = math.NaN()
+			}
+			if !(v <= 0) { // one that is missing makes the slope NaN
 				x[s], y[s] = append(x[s], math.Log(float64(w))), append(y[s], math.Log(v))
 			}
 		}
 	}
 	for _, s := range seeds {
-		if _, failed := slopes[s]; failed || len(x[s]) < 2 {
-			slopes[s] = math.NaN()
-			continue
+		if slopes[s] = math.NaN(); len(x[s]) > 1 {
+			_, slopes[s] = stat.LinearRegression(x[s], y[s], nil, false)
 		}
-		_, slopes[s] = stat.LinearRegression(x[s], y[s], nil, false)
 	}
 	return slopes, nil
 }

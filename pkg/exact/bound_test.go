@@ -91,12 +91,14 @@ func TestBoundHoldsInEveryTraining(t *testing.T) {
 					}
 					bound := 2 * math.Sqrt(slices.Max(together(-1))*residual)
 					if norm > bound*(1+1e-6)+1e-9 || math.Abs(norm-e["frequent_gradient"][0]) > 1e-6 || math.Abs(bound-e["bound"][0]) > 1e-6 {
-						t.Errorf("width %d, step %d: norm %g, bound %g; recorded %g, %g", run.Net.Width, s.Step, norm, bound, e["frequent_gradient"][0], e["bound"][0])
+						t.Errorf("width %d, step %d: norm %g, bound %g; recorded %g, %g", run.Net.Width, s.Step, norm, bound, e["frequent_gradient"][0],
+							e["bound"][0])
 					}
 					for k := range own {
 						inner := product(sphereGradient(u, own[k]), sphereGradient(u, together(k))) / form.Frequency[k]
 						if inner > 1e-9 || e["interference"][k] > 0 || math.Abs(inner-e["interference"][k]) > 1e-6 {
-							t.Errorf("width %d, step %d, task %d: <G_k, G_F> %g, recorded %g: want the same, never positive", run.Net.Width, s.Step, k+1, inner, e["interference"][k])
+							t.Errorf("width %d, step %d, task %d: <G_k, G_F> %g, recorded %g: want the same, never positive", run.Net.Width, s.Step, k+1, inner,
+								e["interference"][k])
 						}
 					}
 				}

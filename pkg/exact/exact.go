@@ -9,7 +9,6 @@ import (
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
 	"raretask/pkg/train"
-	"raretask/tasks"
 )
 
 func init() { train.Register(train.Metric{Name: "exact", Default: true, Of: of}) }
@@ -32,18 +31,10 @@ var columns = []train.Column{
 // of returns the gauge of a run; nil where its net is not linear or its family has no closed forms. A diverged run has no values.
 func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 	linear, ok := run.New().(net.Linear)
-	if !ok {
+	m, err := run.Mixture.Theory()
+	if !ok || err != nil { // whoever trains the mixture is told where it is none
 		return nil, nil
 	}
-	family, err := run.Mixture.Settings.Family(run.Mixture.Tasks)
-	if err != nil {
-		return nil, err
-	}
-	spectral, ok := family.(tasks.Spectral)
-	if !ok {
-		return nil, nil
-	}
-	m := theory.Mixture{Frequency: run.Mixture.Frequencies(), Spectrum: spectral.Spectra()}
 	frequent := m.Frequent(theory.FrequentShare)
 	width, dim := run.Net.Width, run.Mixture.Signature().Input.Size()
 	return &train.Gauge{Columns: columns, Host: func(s train.RunState) ([][]float64, error) {

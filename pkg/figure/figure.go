@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/chart"
 	"raretask/pkg/claims"
 	"raretask/pkg/results"
@@ -44,11 +46,7 @@ func sizesOf(runs results.Runs) sizes {
 
 // axis is labelled at the sizes that were trained.
 func (s sizes) axis() chart.Axis {
-	axis := chart.Axis{Label: Size.Label, Log: true}
-	for _, n := range s {
-		axis.Ticks = append(axis.Ticks, float64(n))
-	}
-	return axis
+	return chart.Axis{Label: Size.Label, Log: true, Ticks: xslices.Map(s, func(n int) float64 { return float64(n) })}
 }
 
 // largest returns the runs of the largest size.
@@ -88,11 +86,7 @@ func of(column string, task int) measure {
 
 // at measures runs, each at an index of its steps.
 func (m measure) at(runs results.Runs, index func(*results.Run) int) []float64 {
-	values := make([]float64, len(runs))
-	for i, r := range runs {
-		values[i] = m(r, index(r))
-	}
-	return values
+	return xslices.Map(runs, func(r *results.Run) float64 { return m(r, index(r)) })
 }
 
 // An estimator makes one number of those of seeds: claims.Interval, or claims.Geometric of what is drawn on a logarithmic axis.
@@ -106,27 +100,14 @@ type means struct {
 
 func (m *means) add(x float64, e claims.Estimate) { m.x, m.all = append(m.x, x), append(m.all, e) }
 
-// join adds the means of a task and returns where they stand on the axis of tasks.
-func (m *means) join(of means, task int) []float64 {
-	m.x, m.all = append(m.x, of.x...), append(m.all, of.all...)
-	return slices.Repeat([]float64{float64(task)}, len(of.x))
+func (m means) mean() []float64 {
+	return xslices.Map(m.all, func(e claims.Estimate) float64 { return e.Mean })
 }
-
-// column returns a part of each estimate.
-func (m means) column(of func(claims.Estimate) float64) []float64 {
-	values := make([]float64, len(m.all))
-	for i, e := range m.all {
-		values[i] = of(e)
-	}
-	return values
-}
-
-func (m means) mean() []float64 { return m.column(func(e claims.Estimate) float64 { return e.Mean }) }
 
 // fields say of how many seeds each mean is, and how many failed: they have no number, mostly since they diverged.
 func (m means) fields() []chart.Field {
-	return []chart.Field{{Name: "seeds", Values: m.column(func(e claims.Estimate) float64 { return float64(e.N) })},
-		{Name: "failed", Values: m.column(func(e claims.Estimate) float64 { return float64(e.Failed) })}}
+	return []chart.Field{{Name: "seeds", Values: xslices.Map(m.all, func(e claims.Estimate) float64 { return float64(e.N) })},
+		{Name: "failed", Values: xslices.Map(m.all, func(e claims.Estimate) float64 { return float64(e.Failed) })}}
 }
 
 // layer draws means as a line, as points with intervals, or their intervals as a band.
@@ -136,7 +117,8 @@ func (m means) layer(kind chart.Kind, name string, color int) chart.Layer {
 		l.Y, l.Fields = m.mean(), m.fields()
 	}
 	if kind != chart.Line {
-		l.Low, l.High = m.column(func(e claims.Estimate) float64 { return e.Low }), m.column(func(e claims.Estimate) float64 { return e.High })
+		l.Low = xslices.Map(m.all, func(e claims.Estimate) float64 { return e.Low })
+		l.High = xslices.Map(m.all, func(e claims.Estimate) float64 { return e.High })
 	}
 	return l
 }
@@ -156,12 +138,10 @@ func (m means) on(axis chart.Axis) means {
 	return m
 }
 
-// overSteps returns the means of a measure over training from a step on, at the steps at which all runs were evaluated: a mean over some of
-// the seeds is no step of a curve. Step 0 has no place on a logarithmic axis.
+// overSteps returns the means of a measure over training from a step on. Step 0 has no place on a logarithmic axis.
 func overSteps(runs results.Runs, from int, value measure, mean estimator) (m means) {
-	for _, step := range runs[0].Steps {
-		missing := func(r *results.Run) bool { _, found := r.Index(step); return !found }
-		if step >= from && !slices.ContainsFunc(runs, missing) {
+	for _, step := range claims.CommonSteps(runs) {
+		if step >= from {
 			m.add(float64(step), mean(value.at(runs, func(r *results.Run) int { i, _ := r.Index(step); return i })))
 		}
 	}
@@ -189,14 +169,23 @@ func atEnd(runs results.Runs, value measure, mean estimator) (m means) {
 // taskAxis is where tasks stand.
 var taskAxis = chart.Axis{Label: "task (1 = most frequent)"}
 
-// taskMap is a map of a column, from 0 to 1, by size and task at the end of training.
-func taskMap(runs results.Runs, column, label string) chart.Layer {
-	heat := chart.Layer{Kind: chart.Heat, ValueLabel: label, ValueMax: 1}
+// taskMap is a map of means of each task.
+func taskMap(label string, tasks int, of func(task int) means) chart.Layer {
+	heat := chart.Layer{Kind: chart.Heat, ValueLabel: label}
 	var all means
-	for k := 1; k <= runs[0].Mixture.Tasks; k++ {
-		heat.Y = append(heat.Y, all.join(atEnd(runs, of(column, k), claims.Interval), k)...)
+	for k := 1; k <= tasks; k++ {
+		own := of(k)
+		all.x, all.all = append(all.x, own.x...), append(all.all, own.all...)
+		heat.Y = append(heat.Y, slices.Repeat([]float64{float64(k)}, len(own.x))...)
 	}
 	heat.X, heat.Value, heat.Fields = all.x, all.mean(), all.fields()
+	return heat
+}
+
+// sizeMap is a map of a column, from 0 to 1, by size and task at the end of training.
+func sizeMap(runs results.Runs, column, label string) chart.Layer {
+	heat := taskMap(label, runs[0].Mixture.Tasks, func(k int) means { return atEnd(runs, of(column, k), claims.Interval) })
+	heat.ValueMax = 1
 	return heat
 }
 

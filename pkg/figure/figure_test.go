@@ -134,7 +134,7 @@ func field(t *testing.T, l chart.Layer, name string) []float64 {
 	if i < 0 {
 		t.Fatalf("layer %q has no field %q", l.Name, name)
 	}
-	return l.Fields[i].Values.([]float64)
+	return l.Fields[i].Values
 }
 
 // near reports whether numbers are equal but for rounding; NaN is equal to NaN.

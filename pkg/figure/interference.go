@@ -115,12 +115,9 @@ func GradientMap(runs results.Runs, widths ...int) (chart.Chart, error) {
 		if own == nil {
 			return f, fmt.Errorf("figure: no runs of width %d: want widths that were trained", w)
 		}
-		cells := chart.Layer{Kind: chart.Heat, ValueLabel: "cosine of G_k and G_F"}
-		var all means
-		for k := 1; k <= own[0].Mixture.Tasks; k++ {
-			cells.Y = append(cells.Y, all.join(overSteps(own, 1, of("cosine", k), claims.Interval), k)...)
-		}
-		cells.X, cells.Value, cells.Fields = all.x, all.mean(), all.fields()
+		cells := taskMap("cosine of G_k and G_F", own[0].Mixture.Tasks, func(k int) means {
+			return overSteps(own, 1, of("cosine", k), claims.Interval)
+		})
 		f.Panels = append(f.Panels, chart.Panel{Title: fmt.Sprintf("%s = %d", Size.Symbol, Size.Of(own[0])),
 			X: chart.Axis{Label: "training step", Log: true}, Y: taskAxis, Layers: []chart.Layer{cells}})
 	}

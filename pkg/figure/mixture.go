@@ -21,7 +21,7 @@ func lossMap(title string, runs results.Runs, features int) (chart.Panel, error)
 		return chart.Panel{}, err
 	}
 	all := sizesOf(runs)
-	heat := taskMap(runs, "loss", "loss / loss of the mean")
+	heat := sizeMap(runs, "loss", "loss / loss of the mean")
 	var predicted []float64
 	widths, _ := results.By(runs, results.Width)
 	for k := range m.Tasks() {
@@ -217,7 +217,7 @@ func Fig18(runs results.Runs) (chart.Chart, error) {
 	}
 	size := sizesOf(runs).axis()
 	size.Log = false
-	heat := chart.Panel{Title: "signal by task and width", X: size, Y: taskAxis, Layers: []chart.Layer{taskMap(runs, "signal", "signal s_k")}}
+	heat := chart.Panel{Title: "signal by task and width", X: size, Y: taskAxis, Layers: []chart.Layer{sizeMap(runs, "signal", "signal s_k")}}
 	threshold := chart.Panel{Title: "smallest width with s_k > .5", X: chart.Axis{Label: "task k (1 = most frequent)"}, Y: size}
 	theory := chart.Layer{Kind: chart.Line, Name: "N = k, theory", Color: chart.Black, Dashed: true}
 	for k := 1; k <= runs[0].Mixture.Tasks; k++ {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/chart"
 	"raretask/pkg/claims"
 	"raretask/pkg/results"
@@ -34,7 +36,7 @@ func ParityOrder(runs results.Runs) (chart.Chart, error) {
 		Caption: "Left: each task falls from one bit to zero in its turn; bands are 95% intervals over seeds. Right: at the end of training, " +
 			"narrow nets hold only the frequent tasks.",
 		Panels: []chart.Panel{over, {Title: "at the end, by width", X: all.axis(), Y: taskAxis,
-			Layers: []chart.Layer{taskMap(runs, "loss_sampled", fmt.Sprintf("loss (%s)", unit))}}},
+			Layers: []chart.Layer{sizeMap(runs, "loss_sampled", fmt.Sprintf("loss (%s)", unit))}}},
 		Columns: 2}, nil
 }
 
@@ -52,11 +54,9 @@ func ParityTimes(runs results.Runs) (chart.Chart, error) {
 	own := slices.DeleteFunc(slices.Clone(times), func(t claims.LearningTime) bool { return t.Width != widest })
 	left.Layers = []chart.Layer{timePoints("learned", 0, own, false), timePoints("not learned by the end", 1, own, true)}
 	if line, err := claims.TimeLine(own); err == nil {
-		fit := chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("slope %.2f", line.Slope), Color: chart.Black}
-		for _, x := range slices.Sorted(slices.Values(runs[0].Mixture.Frequencies())) {
-			fit.X, fit.Y = append(fit.X, x), append(fit.Y, line.At(x))
-		}
-		left.Layers = append(left.Layers, fit)
+		x := slices.Sorted(slices.Values(runs[0].Mixture.Frequencies()))
+		left.Layers = append(left.Layers, chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("slope %.2f", line.Slope), Color: chart.Black,
+			X: x, Y: xslices.Map(x, line.At)})
 	}
 	type net struct {
 		width int
@@ -85,16 +85,12 @@ func ParityTimes(runs results.Runs) (chart.Chart, error) {
 
 // timePoints are the times of tasks that were learned, or of those that were not.
 func timePoints(name string, color int, times []claims.LearningTime, censored bool) chart.Layer {
-	layer := chart.Layer{Kind: chart.Points, Name: name, Color: color}
-	var tasks, seeds []float64
-	for _, t := range times {
-		if t.Censored == censored {
-			layer.X, layer.Y = append(layer.X, t.Frequency), append(layer.Y, t.Step)
-			tasks, seeds = append(tasks, float64(t.Task)), append(seeds, float64(t.Seed))
-		}
-	}
-	layer.Fields = []chart.Field{{Name: "task", Values: tasks}, {Name: "seed", Values: seeds}}
-	return layer
+	type time = claims.LearningTime
+	own := slices.DeleteFunc(slices.Clone(times), func(t time) bool { return t.Censored != censored })
+	return chart.Layer{Kind: chart.Points, Name: name, Color: color,
+		X: xslices.Map(own, func(t time) float64 { return t.Frequency }), Y: xslices.Map(own, func(t time) float64 { return t.Step }),
+		Fields: []chart.Field{{Name: "task", Values: xslices.Map(own, func(t time) float64 { return float64(t.Task) })},
+			{Name: "seed", Values: xslices.Map(own, func(t time) float64 { return float64(t.Seed) })}}}
 }
 
 // ParityLoss draws the loss of the mixture against width, with 95% intervals over seeds and the fitted power law, and over training
@@ -112,11 +108,9 @@ func ParityLoss(runs results.Runs) (chart.Chart, error) {
 		name, color := []string{fmt.Sprintf("%d tasks", runs[0].Mixture.Tasks), "endless tasks"}[i], []int{1, 0}[i]
 		against.Layers = append(against.Layers, atEnd(runs, measure(loss), claims.Geometric).on(over.Y).layer(chart.Points, name, color))
 		if line, err := claims.WidthLine(runs, loss); err == nil {
-			fit := chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("%s: ∝ N^%.2f", name, line.Slope), Color: color, Dashed: true}
-			for _, w := range widths {
-				fit.X, fit.Y = append(fit.X, Size.at(runs[0], w)), append(fit.Y, line.At(float64(w)))
-			}
-			against.Layers = append(against.Layers, fit)
+			against.Layers = append(against.Layers, chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("%s: ∝ N^%.2f", name, line.Slope),
+				Color: color, Dashed: true, X: xslices.Map(widths, func(w int) float64 { return Size.at(runs[0], w) }),
+				Y: xslices.Map(widths, func(w int) float64 { return line.At(float64(w)) })})
 		}
 	}
 	over.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {

@@ -8,38 +8,36 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/chart"
 	"raretask/pkg/claims"
+	"raretask/pkg/interference"
 	"raretask/pkg/results"
 	"raretask/pkg/theory"
 )
 
-// gaps draws a panel for each gap of runs with a schedule of injections.
-func gaps(runs results.Runs, draw func(title string, gap int, runs results.Runs) chart.Panel) (panels []chart.Panel, err error) {
-	if r := runs[0]; r.Train.Injection.Task == 0 {
-		return nil, fmt.Errorf("figure: run %s (width %d, seed %d) has no schedule of injections: want a sweep that sets train.injection",
-			r.ID, r.Net.Width, r.Train.Seed)
-	}
+// gaps draws a panel for each gap.
+func gaps(runs results.Runs, draw func(title string, gap int, runs results.Runs) chart.Panel) (panels []chart.Panel) {
 	all, byGap := results.By(runs, results.Gap)
 	for _, g := range all {
 		panels = append(panels, draw(fmt.Sprintf("G = %d", g), g, byGap[g]))
 	}
-	return panels, nil
+	return panels
 }
 
 // Fig4a draws the injected task's normalised signal over training, a panel for each gap and a series for each width.
 func Fig4a(runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width", "train.injection.gap"}, Columns: []string{"signal_normalized"}}
-	if err := runs.Need(design); err != nil {
+	if err := claims.NeedInjections(runs, "signal_normalized"); err != nil {
 		return chart.Chart{}, err
 	}
-	panels, err := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
+	panels := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
 		signal := of("signal_normalized", own[0].Train.Injection.Task)
 		return sizesOf(runs).overTraining(title, "normalised signal s̃_r", false, own, signal)
 	})
 	return chart.Chart{Name: "fig4a", Title: "The rarest task, withheld for G steps and returned in bulk",
 		Caption: "Normalised signal of the rarest task; every gap gives it the same number of samples. Bands: 95% intervals over seeds.",
-		Panels:  panels, Columns: min(3, len(panels))}, err
+		Panels:  panels, Columns: min(3, len(panels))}, nil
 }
 
 // againstGap is a panel of a measure of retention against the gap, a series for each size.
@@ -82,14 +80,11 @@ func SampledRetention(runs results.Runs) (chart.Chart, error) {
 		return chart.Chart{}, err
 	}
 	kept := claims.KeptOf(runs)
-	panels, err := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
+	panels := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
 		return sizesOf(runs).overTraining(title, "learned share", false, own, func(r *results.Run, i int) float64 {
 			return kept.At(r, i, r.Train.Injection.Task)
 		})
 	})
-	if err != nil {
-		return chart.Chart{}, err
-	}
 	for i := range panels {
 		panels[i].X.Log = false
 	}
@@ -129,11 +124,10 @@ var moments = []int{-1, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}
 // Fig16 draws the cosine of the injected task's population gradient with the frequent tasks' just before, right after and at
 // growing distances after injections, a panel for each gap, late in training.
 func Fig16(runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width", "train.injection.gap"}, Columns: []string{"cosine"}}
-	if err := runs.Need(design); err != nil {
+	if err := claims.NeedInjections(runs, "cosine"); err != nil {
 		return chart.Chart{}, err
 	}
-	panels, err := gaps(runs, func(title string, gap int, own results.Runs) chart.Panel {
+	panels := gaps(runs, func(title string, gap int, own results.Runs) chart.Panel {
 		panel := chart.Panel{Title: title, X: chart.Axis{Label: "steps after the injection", Categories: []string{"before"}},
 			Y: chart.Axis{Label: "cosine of G_r and G_F"}}
 		for _, m := range moments[1:] {
@@ -155,7 +149,7 @@ func Fig16(runs results.Runs) (chart.Chart, error) {
 	return chart.Chart{Name: "fig16", Title: "The rarest task's gradient against the frequent tasks', around injections",
 		Caption: "Cosine of the population gradients, exact and never positive; means over the second half of training's observed injections, " +
 			"bands are 95% intervals over seeds.",
-		Panels: panels, Columns: min(3, len(panels))}, err
+		Panels: panels, Columns: min(3, len(panels))}, nil
 }
 
 // aroundInjections returns a run's mean cosine at a moment of the injections in the second half of training.
@@ -180,7 +174,7 @@ func aroundInjections(r *results.Run, moment int) float64 {
 // its gain and decay in the tooltip.
 func RetentionChart(runs results.Runs) (chart.Chart, error) {
 	kept := claims.KeptOf(runs)
-	if err := runs.Need(kept.InjectionDesign()); err != nil {
+	if err := claims.NeedInjections(runs, kept.Column); err != nil {
 		return chart.Chart{}, err
 	}
 	label := "learned share"
@@ -212,11 +206,7 @@ func RetentionChart(runs results.Runs) (chart.Chart, error) {
 }
 
 func choice(name string, of []int, start int) chart.Choice {
-	c := chart.Choice{Name: name, Start: start}
-	for _, v := range of {
-		c.Options = append(c.Options, strconv.Itoa(v))
-	}
-	return c
+	return chart.Choice{Name: name, Start: start, Options: xslices.Map(of, strconv.Itoa)}
 }
 
 // seedLayers are what a run keeps of the injected task over training, and its cycles.
@@ -225,22 +215,21 @@ func seedLayers(kept claims.Kept, r *results.Run, color int) ([]chart.Layer, err
 	if err != nil {
 		return nil, err
 	}
+	cycles = slices.DeleteFunc(cycles, func(c interference.Cycle) bool { return c.Begin == 0 }) // 0 has no place on a logarithmic axis
+	column := func(of func(interference.Cycle) float64) []float64 { return xslices.Map(cycles, of) }
 	line := chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("seed %d", r.Train.Seed), Color: color}
 	points := line
 	points.Kind = chart.Points
 	for i, step := range r.Steps {
-		if step > 0 { // 0 has no place on a logarithmic axis
+		if step > 0 {
 			line.X, line.Y = append(line.X, float64(step)), append(line.Y, kept.At(r, i, r.Train.Injection.Task))
 		}
 	}
-	var gain, decay, retained []float64
-	for _, c := range cycles {
-		if c.Begin > 0 {
-			points.X, points.Y = append(points.X, float64(c.Begin)), append(points.Y, c.Before)
-			gain, decay, retained = append(gain, c.Gain), append(decay, c.Decay), append(retained, c.Retained)
-		}
-	}
-	points.Fields = []chart.Field{{Name: "gain", Values: gain}, {Name: "decay", Values: decay}, {Name: "retained", Values: retained}}
+	points.X = column(func(c interference.Cycle) float64 { return float64(c.Begin) })
+	points.Y = column(func(c interference.Cycle) float64 { return c.Before })
+	points.Fields = []chart.Field{{Name: "gain", Values: column(func(c interference.Cycle) float64 { return c.Gain })},
+		{Name: "decay", Values: column(func(c interference.Cycle) float64 { return c.Decay })},
+		{Name: "retained", Values: column(func(c interference.Cycle) float64 { return c.Retained })}}
 	layers := []chart.Layer{line, points}
 	for i, l := range layers {
 		all := func(v int) []float64 { return slices.Repeat([]float64{float64(v)}, len(l.X)) }

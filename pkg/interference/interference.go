@@ -16,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
 )
@@ -95,8 +96,8 @@ func (m Model) choose(parts []Part) ([]chosen, error) {
 			if v.Path() != path && !strings.HasPrefix(v.Path(), strings.TrimSuffix(path, "/")+"/") {
 				continue
 			}
-			if slices.ContainsFunc(picked[:before], func(c chosen) bool { return c.Variable == v && (c.Neurons == nil || part.Neurons == nil) }) {
-				return nil, fmt.Errorf("interference: weights %q are chosen twice: want each once", v.Path())
+			if slices.ContainsFunc(picked, func(c chosen) bool { return c.Variable == v }) {
+				return nil, fmt.Errorf("interference: weights %q are chosen twice: want each in one part, with all its neurons", v.Path())
 			}
 			if err := part.fits(v); err != nil {
 				return nil, err
@@ -104,11 +105,9 @@ func (m Model) choose(parts []Part) ([]chosen, error) {
 			picked = append(picked, chosen{v, part})
 		}
 		if len(picked) == before {
-			var paths []string
-			for _, v := range all {
-				paths = append(paths, v.Path())
-			}
-			return nil, fmt.Errorf("interference: no weights %q: want one of %s, or a scope that holds some", part.Path, strings.Join(paths, ", "))
+			paths := xslices.Map(all, (*model.Variable).Path)
+			return nil, fmt.Errorf("interference: no weights %q: want one of %s, or a scope that holds some",
+				part.Path, strings.Join(paths, ", "))
 		}
 	}
 	return picked, nil
@@ -152,49 +151,23 @@ func (m Model) Gradients(b compute.Backend, options Options, inputs ...any) (Mat
 	if size <= 0 || size > m.Tasks {
 		size = m.Tasks
 	}
-	var result Matrix
+	result := Matrix{Gram: square(m.Tasks)}
 	for first := 0; first < m.Tasks; first += size {
-		a, err := m.vectors(b, options.Parts, taskRange(first, min(first+size, m.Tasks)), inputs)
+		a, err := m.vectors(b, options.Parts, first, min(first+size, m.Tasks), inputs)
 		if err != nil {
-			return result, err
-		}
-		if result.Gram == nil {
-			result.Gram = square(m.Tasks)
+			return Matrix{}, err
 		}
 		result.Loss, result.Samples = append(result.Loss, a.loss...), append(result.Samples, a.samples...)
 		fill(result.Gram, first, first, a, a)
 		for other := first + size; other < m.Tasks; other += size {
-			c, err := m.vectors(b, options.Parts, taskRange(other, min(other+size, m.Tasks)), inputs)
+			c, err := m.vectors(b, options.Parts, other, min(other+size, m.Tasks), inputs)
 			if err != nil {
-				return result, err
+				return Matrix{}, err
 			}
 			fill(result.Gram, first, other, a, c)
 		}
 	}
 	return result, nil
-}
-
-// Vectors returns the gradients themselves [K][P], for a projection or a picture; a task without samples has nil.
-func (m Model) Vectors(b compute.Backend, parts []Part, inputs ...any) ([][]float64, error) {
-	all, err := m.vectors(b, parts, taskRange(0, m.Tasks), inputs)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([][]float64, m.Tasks)
-	for k := range rows {
-		if all.samples[k] > 0 {
-			rows[k] = all.values[k*all.size : (k+1)*all.size]
-		}
-	}
-	return rows, nil
-}
-
-func taskRange(first, end int) []int {
-	var tasks []int
-	for k := first; k < end; k++ {
-		tasks = append(tasks, k)
-	}
-	return tasks
 }
 
 // fill writes the inner products of a's rows with c's to the Gram matrix, on both sides of its diagonal.
@@ -212,40 +185,34 @@ func fill(gram [][]float64, firstA, firstC int, a, c vectors) {
 	}
 }
 
-// vectors computes the gradients of some tasks in one program.
-func (m Model) vectors(b compute.Backend, parts []Part, tasks []int, inputs []any) (v vectors, err error) {
+// vectors computes the gradients of tasks first … end-1 in one program.
+func (m Model) vectors(b compute.Backend, parts []Part, first, end int, inputs []any) (v vectors, err error) {
 	weights, err := m.choose(parts)
 	if err != nil {
 		return v, err
 	}
-	out, err := m.call(b, inputs, func(scope *model.Scope, in []*graph.Node) []*graph.Node {
-		return m.gradientGraph(scope, in, weights, tasks)
-	})
+	out, err := m.call(b, inputs, 1, func(_ *model.Scope, in []*graph.Node) []*graph.Node { return m.gradientGraph(in, weights, first, end) })
 	if err != nil {
 		return v, err
 	}
 	v.loss, v.samples = float64s(out[0]), float64s(out[1])
-	var columns [][]float64 // of each weight, the chosen part of every task
+	columns := make([][]float64, len(weights)) // of each weight, the chosen part of every task
 	for i, w := range weights {
-		flat := float64s(out[2+i])
-		part := w.pick(flat, len(tasks))
-		columns = append(columns, part)
-		v.size += len(part) / len(tasks)
+		columns[i] = w.pick(float64s(out[2+i]), end-first)
+		v.size += len(columns[i]) / (end - first)
 	}
-	for k := range tasks {
+	for k := range v.loss {
 		for _, part := range columns {
-			n := len(part) / len(tasks)
+			n := len(part) / len(v.loss)
 			v.values = append(v.values, part[k*n:(k+1)*n]...)
 		}
-	}
-	for k, task := range tasks {
 		if v.samples[k] == 0 {
 			v.loss[k] = math.NaN()
 			continue
 		}
-		for _, x := range append(v.values[k*v.size:(k+1)*v.size:(k+1)*v.size], v.loss[k]) {
+		for _, x := range append(slices.Clip(v.values[k*v.size:]), v.loss[k]) {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return v, fmt.Errorf("interference: loss or gradient of task %d is %g: want a model that has not diverged", task+1, x)
+				return v, fmt.Errorf("interference: loss or gradient of task %d is %g: want a model that has not diverged", first+k+1, x)
 			}
 		}
 	}
@@ -276,11 +243,11 @@ func (c chosen) pick(flat []float64, tasks int) []float64 {
 	return picked
 }
 
-// call runs a graph over the model's variables once and turns its panics into errors.
-func (m Model) call(b compute.Backend, inputs []any, build func(scope *model.Scope, in []*graph.Node) []*graph.Node) (out []*tensors.Tensor, err error) {
-	if _, err := m.variables(); err != nil {
-		return nil, err
-	}
+// builder is a graph over a model's variables.
+type builder = func(scope *model.Scope, inputs []*graph.Node) []*graph.Node
+
+// call runs a graph so many times, returns what it gives last, and turns its panics into errors.
+func (m Model) call(b compute.Backend, inputs []any, times int, build builder) (out []*tensors.Tensor, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("interference: building the losses: %v", cause)
@@ -289,13 +256,15 @@ func (m Model) call(b compute.Backend, inputs []any, build func(scope *model.Sco
 	if len(inputs) == 0 {
 		inputs = []any{float32(0)} // a graph of variables alone would need a signature of its own
 	}
-	exec, err := model.NewExec(b, m.Store, func(scope *model.Scope, in []*graph.Node) []*graph.Node { return build(scope, in) })
+	exec, err := model.NewExec(b, m.Store, build)
 	if err != nil {
 		return nil, fmt.Errorf("interference: %w", err)
 	}
 	defer exec.Finalize()
-	if out, err = exec.Call(inputs...); err != nil {
-		return nil, fmt.Errorf("interference: %w", err)
+	for range times {
+		if out, err = exec.Call(inputs...); err != nil {
+			return nil, fmt.Errorf("interference: %w", err)
+		}
 	}
 	return out, nil
 }
@@ -306,10 +275,7 @@ func float64s(t *tensors.Tensor) []float64 {
 	t.MustConstFlatData(func(flat any) {
 		switch flat := flat.(type) {
 		case []float32:
-			numbers = make([]float64, len(flat))
-			for i, x := range flat {
-				numbers[i] = float64(x)
-			}
+			numbers = xslices.Map(flat, func(x float32) float64 { return float64(x) })
 		case []float64:
 			numbers = slices.Clone(flat)
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
@@ -31,21 +32,16 @@ func NewNet(run spec.Run, rows int) (Model, error) {
 // a task is its mean over rows fresh samples of that task alone; inputs of Gradients are then the seed of the samples
 // (uint32 [2]) and a step (int32).
 func OfNet(family tasks.Family, n net.Net, values [][]float32, rows int) (Model, error) {
-	store := model.NewStore()
-	weights := n.Weights()
+	store, weights := model.NewStore(), n.Weights()
 	if len(values) != len(weights) || rows < 1 {
-		return Model{}, fmt.Errorf("interference: %d arrays of weights and %d samples of a task: want %d arrays and at least 1 sample", len(values), rows, len(weights))
+		return Model{}, fmt.Errorf("interference: %d arrays of weights and %d samples of a task: want %d arrays and at least 1 sample",
+			len(values), rows, len(weights))
 	}
 	for i, w := range weights {
-		dims := w.Stacked(1)
-		size := 1
-		for _, d := range dims {
-			size *= d
-		}
-		if len(values[i]) != size {
+		if size := w.Size(); len(values[i]) != size {
 			return Model{}, fmt.Errorf("interference: weights %q of %d numbers: want %d", w.Name, len(values[i]), size)
 		}
-		if _, err := store.RootScope().CreateVariable(w.Name, tensors.FromFlatDataAndDimensions(values[i], dims...)); err != nil {
+		if _, err := store.RootScope().CreateVariable(w.Name, tensors.FromFlatDataAndDimensions(values[i], w.Stacked(1)...)); err != nil {
 			return Model{}, fmt.Errorf("interference: %w", err)
 		}
 	}
@@ -58,10 +54,7 @@ func OfNet(family tasks.Family, n net.Net, values [][]float32, rows int) (Model,
 		}
 		random := mixture.NewRandom(inputs[0], inputs[1], Probes+uint32(task))
 		batch := mixture.Arrange(family, random, graph.Const(g, end), rows)
-		var nodes []*graph.Node
-		for _, w := range weights {
-			nodes = append(nodes, scope.GetVariable(w.Name).NodeValue(g))
-		}
+		nodes := xslices.Map(weights, func(w net.Weight) *graph.Node { return scope.GetVariable(w.Name).NodeValue(g) })
 		sum, count := n.Forward(family, nodes, batch, nil)
 		samples = graph.Const(g, float32(rows))
 		if count != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/lab"
 )
 
@@ -187,9 +188,13 @@ func notebooks(t *testing.T) (open func(b browser, name string)) {
 	if err := checkout.Setup(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
+	here, err := backend.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	root := t.TempDir()
 	for _, name := range []string{"go.mod", ".raretask"} {
-		if err := os.Symlink(filepath.Join(checkout.Root(), name), filepath.Join(root, name)); err != nil {
+		if err := os.Symlink(filepath.Join(here, name), filepath.Join(root, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/backend"
 )
@@ -29,16 +30,13 @@ type Part struct {
 func (l *Lab) Doctor() Diagnosis {
 	d := Diagnosis{OK: true}
 	for _, part := range l.parts() {
-		err := part.check()
-		d.add(part.name, part.version(), err)
-		d.OK = d.OK && (err == nil || slices.Contains(optional, part.name))
+		version, err := part.check()
+		d.add(part.name, version, err)
 	}
-	identity, err := tryBackend()
-	d.Backend = identity
-	d.OK = d.OK && err == nil
+	var err error
 	version := ""
-	if identity.Name != "" {
-		version = identity.String()
+	if d.Backend, err = tryBackend(); d.Backend.Name != "" {
+		version = d.Backend.String()
 	}
 	d.add("backend", version, err)
 	return d
@@ -48,6 +46,7 @@ func (d *Diagnosis) add(name, version string, problem error) {
 	part := Part{Name: name, Version: version, OK: problem == nil}
 	if problem != nil {
 		part.Remedy = problem.Error()
+		d.OK = d.OK && slices.Contains(optional, name)
 	}
 	d.Parts = append(d.Parts, part)
 }
@@ -64,45 +63,15 @@ func tryBackend() (id backend.Identity, err error) {
 			err = fmt.Errorf("%s opened but panicked at 2 + 3: %v", b.Identity.Name, cause)
 		}
 	}()
-	sum, err := twoPlusThree(b.Backend)
-	if err == nil && sum != 5 {
-		err = fmt.Errorf("computed 2 + 3 = %v", sum)
+	sum, err := graph.CallOnce(b.Backend, func(x *graph.Node) *graph.Node { return graph.AddScalar(x, 3) }, float32(2))
+	if err == nil {
+		if value := tensors.ToScalar[float32](sum); value != 5 {
+			err = fmt.Errorf("computed 2 + 3 = %v", value)
+		}
+		sum.MustFinalizeAll()
 	}
 	if err != nil {
 		return b.Identity, fmt.Errorf("%s opened but cannot compute: %w; run `%s`, or set GOMLX_BACKEND=go", b.Identity.Name, err, backend.Setup)
 	}
 	return b.Identity, nil
-}
-
-func twoPlusThree(engine compute.Backend) (float32, error) {
-	builder := engine.Builder("doctor")
-	f := builder.Main()
-	two, err := f.Constant([]float32{2})
-	if err != nil {
-		return 0, err
-	}
-	three, err := f.Constant([]float32{3})
-	if err != nil {
-		return 0, err
-	}
-	sum, err := f.Add(two, three)
-	if err != nil {
-		return 0, err
-	}
-	if err := f.Return([]compute.Value{sum}, nil); err != nil {
-		return 0, err
-	}
-	program, err := builder.Compile()
-	if err != nil {
-		return 0, err
-	}
-	defer program.Finalize()
-	results, err := program.Execute(nil, nil, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer results[0].Finalize()
-	value := make([]float32, 1)
-	err = results[0].ToFlatData(value)
-	return value[0], err
 }

@@ -10,10 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-
-	"raretask/pkg/backend"
 )
 
 const pythonRemedy = "install Python 3.10 or newer with venv (Debian: apt install python3 python3-venv; macOS: brew install python)"
@@ -42,16 +39,6 @@ func findPython() (path, version string, err error) {
 	return "", "", fmt.Errorf("%s; %s", problem, pythonRemedy)
 }
 
-func checkPython() error {
-	_, _, err := findPython()
-	return err
-}
-
-func pythonVersion() string {
-	_, version, _ := findPython()
-	return version
-}
-
 // environment is a Python environment of pinned packages below the lab's state. link is turned to it when it is complete.
 type environment struct{ name, link, requirements string }
 
@@ -76,20 +63,11 @@ func (l *Lab) checkEnvironment(e environment) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(e.python()); err != nil { // also when the interpreter behind it was uninstalled
-		return fmt.Errorf("not installed; run `%s`", backend.Setup)
-	}
-	return l.checkStamp(e.name, pin)
+	return l.checkStamp(e.name, e.python(), pin)
 }
 
-var jupyterPin = regexp.MustCompile(`(?m)^jupyterlab==(\S+)`)
-
-func (l *Lab) environmentVersion() string {
-	pins, _ := os.ReadFile(l.jupyter().requirements)
-	if match := jupyterPin.FindSubmatch(pins); match != nil {
-		return "jupyterlab " + string(match[1])
-	}
-	return ""
+func (l *Lab) jupyterVersion() string {
+	return strings.Replace(found(l.jupyter().requirements, `(?m)^(jupyterlab==\S+)`), "==", " ", 1)
 }
 
 // installEnvironment makes the environment in a folder of its own and turns the link to it when it is complete: the scripts

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -69,18 +70,15 @@ type outcome struct {
 // stops at the first failing cell with its error. It returns what was drawn until then. Cancelling ctx shuts the kernel down. The lab
 // must have been set up.
 func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure, error) {
-	notebooks, err := readNotebooks(job.Notebooks)
+	notebooks, err := readNotebooks(job.Notebooks, job.Figures...)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFigures(job.Figures, notebooks); err != nil {
-		return nil, err
-	}
 	figuresDir := filepath.Join(job.Out, "figures")
-	if err := os.MkdirAll(figuresDir, 0o755); err != nil {
-		return nil, fmt.Errorf("lab: cannot write results: %w; choose another folder", err)
+	staging := ""
+	if err = os.MkdirAll(figuresDir, 0o755); err == nil {
+		staging, err = os.MkdirTemp(job.Out, ".drawing-")
 	}
-	staging, err := os.MkdirTemp(job.Out, ".drawing-")
 	if err != nil {
 		return nil, fmt.Errorf("lab: cannot write results: %w; choose another folder", err)
 	}
@@ -95,7 +93,8 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging, "RARETASK_PUBLISHED="+flag(job.Published))
+	published := map[bool]string{false: "0", true: "1"}[job.Published]
+	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging, "RARETASK_PUBLISHED="+published)
 	cmd.Stderr = os.Stderr
 	err = run.follow(cmd, plan)
 	if ctx.Err() != nil {
@@ -107,23 +106,12 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 // fonts writes the fonts of charts to a folder: a machine may have none, or none with all letters of mathematics.
 func (l *Lab) fonts() (string, error) {
 	dir := filepath.Join(l.jupyterHome(), "fonts")
-	err := os.MkdirAll(dir, 0o755)
 	for name, content := range map[string][]byte{"DejaVuSans.ttf": dejavusans.TTF, "DejaVuSans-Bold.ttf": dejavusansbold.TTF} {
-		if err == nil {
-			err = replace(filepath.Join(dir, name), content)
+		if err := replace(filepath.Join(dir, name), content); err != nil {
+			return "", fmt.Errorf("lab: cannot write fonts: %w", err)
 		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("lab: cannot write fonts: %w", err)
-	}
 	return dir, nil
-}
-
-func flag(on bool) string {
-	if on {
-		return "1"
-	}
-	return "0"
 }
 
 func (l *Lab) plan(job Job, run *execution) plan {
@@ -180,15 +168,11 @@ func (e *execution) follow(cmd *exec.Cmd, p plan) error {
 		stdin.Close() // tells a script that we no longer follow to go
 	}
 	io.Copy(io.Discard, stdout) // on a full pipe it would wait for us, and we for it
-	return errors.Join(failure, err, e.verdict(cmd.Wait(), failure))
-}
-
-// verdict turns the script's exit into an error, unless the failing cell has already told why.
-func (e *execution) verdict(exit, failure error) error {
-	if exit == nil || failure != nil {
-		return nil
+	exit := cmd.Wait()
+	if exit != nil && failure == nil { // else the failing cell has told why
+		failure = fmt.Errorf("lab: executing notebooks stopped: %w", exit)
 	}
-	return fmt.Errorf("lab: executing notebooks stopped: %w", exit)
+	return errors.Join(failure, err)
 }
 
 // read follows the events to their end and returns the failing cell's error.
@@ -212,9 +196,7 @@ func (e *execution) read(events io.Reader) (failure error) {
 			for _, tag := range c.tags {
 				e.seconds[tag] += o.Seconds
 			}
-			if err := e.collect(c, o.Seconds); err != nil {
-				failure = err
-			}
+			failure = cmp.Or(e.collect(c, o.Seconds), failure)
 		case "failed":
 			failure = fmt.Errorf("%s, cell %d (%s):\n%s", filepath.Base(o.Notebook), o.Cell+1, c.heading, o.Error)
 			continue
@@ -237,10 +219,8 @@ func (e *execution) cell(o outcome) cell {
 
 func (e *execution) describe(path string, c cell) string {
 	text := fmt.Sprintf("%s cell %d", strings.TrimSuffix(filepath.Base(path), ".ipynb"), c.index+1)
-	if tags := slices.DeleteFunc(slices.Clone(c.tags), func(tag string) bool { return tag == setupTag }); len(tags) > 0 {
-		return text + " " + strings.Join(tags, " ")
-	}
-	return text + " " + c.heading
+	tags := slices.DeleteFunc(slices.Clone(c.tags), func(tag string) bool { return tag == setupTag })
+	return text + " " + cmp.Or(strings.Join(tags, " "), c.heading)
 }
 
 // figuresDrawn lists what was drawn, with the time of all cells tagged with a figure, not only of the one that drew it.

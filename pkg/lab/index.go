@@ -15,16 +15,7 @@ import (
 //go:embed index.html
 var indexHTML string
 
-var indexPage = template.Must(template.New("index").Parse(indexHTML))
-
-// card is a figure as the page shows it.
-type card struct {
-	Figure
-	Image string // what the page shows: SVG, or else PNG
-	Links []link // its files
-}
-
-type link struct{ Path, Text string }
+var indexPage = template.Must(template.New("index").Funcs(template.FuncMap{"kind": kindOf, "image": imageOf}).Parse(indexHTML))
 
 // WriteIndex writes the page that shows a job's figures, beside those that earlier jobs left in the same folder, and returns its path.
 func WriteIndex(job Job, drawn []Figure) (string, error) {
@@ -38,12 +29,9 @@ func WriteIndex(job Job, drawn []Figure) (string, error) {
 	}
 	page := struct {
 		Scale     string
-		Cards     []card
+		Figures   []Figure
 		Notebooks []string
-	}{Scale: job.Scale}
-	for _, figure := range figures {
-		page.Cards = append(page.Cards, newCard(figure))
-	}
+	}{Scale: job.Scale, Figures: figures}
 	page.Notebooks, _ = fs.Glob(os.DirFS(job.Out), "*.ipynb")
 	var html bytes.Buffer
 	if err := indexPage.Execute(&html, page); err != nil {
@@ -88,18 +76,18 @@ func title(figure string, notebooks []notebook) string {
 	return figure
 }
 
-func newCard(figure Figure) card {
-	c := card{Figure: figure}
-	for _, kind := range []string{".svg", ".png"} {
-		for _, file := range figure.Files {
-			if c.Image == "" && strings.HasSuffix(file, kind) {
-				c.Image = filepath.ToSlash(file)
-			}
+// kindOf is what a figure's file is, by its ending: SVG, PNG, CSV.
+func kindOf(file string) string {
+	_, extension, _ := strings.Cut(filepath.Base(file), ".")
+	return strings.ToUpper(extension)
+}
+
+// imageOf is the file that the page shows: SVG, or else PNG; empty where there is neither.
+func imageOf(files []string) string {
+	for _, kind := range []string{"SVG", "PNG"} {
+		if i := slices.IndexFunc(files, func(file string) bool { return kindOf(file) == kind }); i >= 0 {
+			return files[i]
 		}
 	}
-	for _, file := range figure.Files {
-		_, extension, _ := strings.Cut(filepath.Base(file), ".")
-		c.Links = append(c.Links, link{filepath.ToSlash(file), strings.ToUpper(extension)})
-	}
-	return c
+	return ""
 }

@@ -35,61 +35,52 @@ var goEnv = sync.OnceValue(func() map[string]string {
 	return settings
 })
 
-func goVersion() string { return goEnv()["GOVERSION"] }
-
-func (l *Lab) checkGo() error {
-	want := "go" + l.pin(`go`)
+func (l *Lab) checkGo() (have string, err error) {
+	have, want := goEnv()["GOVERSION"], "go"+l.pin(`go`)
 	const site = "see go.dev/doc/install"
-	switch have := goVersion(); {
+	switch {
 	case have == "":
-		return fmt.Errorf("no go command on PATH; install %s or newer, %s", want, site)
+		err = fmt.Errorf("no go command on PATH; install %s or newer, %s", want, site)
 	case version.Compare(have, want) < 0:
-		return fmt.Errorf("%s is too old; install %s or newer, %s", have, want, site)
+		err = fmt.Errorf("%s is too old; install %s or newer, %s", have, want, site)
 	}
-	return nil
+	return have, err
 }
 
-func checkCompiler() error {
+func checkCompiler() (version string, err error) {
 	compiler, _, _ := strings.Cut(goEnv()["CC"], " ")
 	if _, err := exec.LookPath(compiler); err != nil {
-		return fmt.Errorf("no C compiler (%s) on PATH; install one (Debian: apt install gcc libc6-dev; macOS: xcode-select --install)", compiler)
+		return "", fmt.Errorf("no C compiler (%s) on PATH; install one (Debian: apt install gcc libc6-dev; macOS: xcode-select --install)",
+			compiler)
 	}
-	return nil
-}
-
-func compilerVersion() string {
-	compiler, _, _ := strings.Cut(goEnv()["CC"], " ")
 	output, _ := exec.Command(compiler, "--version").Output()
-	line, _, _ := strings.Cut(string(output), "\n")
-	return line
+	version, _, _ = strings.Cut(string(output), "\n")
+	return version, nil
 }
 
 // pin reads from go.mod the version behind a word: a module's path, or `go`.
 func (l *Lab) pin(word string) string {
-	mod, _ := os.ReadFile(filepath.Join(l.root, "go.mod"))
-	match := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(word) + ` (\S+)`).FindSubmatch(mod)
-	if match == nil {
-		return ""
+	return found(filepath.Join(l.root, "go.mod"), `(?m)^\s*(?:require )?`+regexp.QuoteMeta(word)+` (\S+)`)
+}
+
+// found returns what a pattern's group matches first in a file; empty where it matches nothing.
+func found(path, pattern string) string {
+	text, _ := os.ReadFile(path)
+	if match := regexp.MustCompile(pattern).FindSubmatch(text); match != nil {
+		return string(match[1])
 	}
-	return string(match[1])
+	return ""
 }
 
 func (l *Lab) toolPath(t tool) string { return filepath.Join(l.state, "bin", t.name) }
 
-func (l *Lab) toolVersion(t tool) string { return l.pin(t.module) }
-
 // toolPin also names the Go release: gopls must not be older than the code it reads.
-func (l *Lab) toolPin(t tool) string { return l.toolVersion(t) + " " + goVersion() }
+func (l *Lab) toolPin(t tool) string { return l.pin(t.module) + " " + goEnv()["GOVERSION"] }
 
-func (l *Lab) checkTool(t tool) error {
-	if _, err := os.Stat(l.toolPath(t)); err != nil {
-		return fmt.Errorf("not installed; run `%s`", backend.Setup)
-	}
-	return l.checkStamp(t.name, l.toolPin(t))
-}
+func (l *Lab) checkTool(t tool) error { return l.checkStamp(t.name, l.toolPath(t), l.toolPin(t)) }
 
 func (l *Lab) installTool(ctx context.Context, t tool) error {
-	if err := l.checkGo(); err != nil {
+	if _, err := l.checkGo(); err != nil {
 		return err
 	}
 	tmp := l.toolPath(t) + ".new"
@@ -133,10 +124,7 @@ func (l *Lab) kernelFiles() map[string][]byte {
 }
 
 func indented(value any) []byte {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		panic(err) // strings and maps of strings: cannot happen
-	}
+	text, _ := json.MarshalIndent(value, "", "  ") // strings and maps of strings: no error can happen
 	return append(text, '\n')
 }
 
@@ -151,9 +139,6 @@ func (l *Lab) checkKernel() error {
 
 func (l *Lab) installKernel(context.Context) error {
 	for path, content := range l.kernelFiles() {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
 		if err := replace(path, content); err != nil {
 			return err
 		}

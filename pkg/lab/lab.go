@@ -5,11 +5,13 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,9 +36,6 @@ func Open() (*Lab, error) {
 	state, err := backend.StateDir()
 	return &Lab{root, state}, err
 }
-
-// Root is the checkout's folder.
-func (l *Lab) Root() string { return l.root }
 
 // Notebooks lists the checkout's notebooks in the order of their names.
 func (l *Lab) Notebooks() ([]string, error) {
@@ -88,30 +87,23 @@ func (l *Lab) jupyterHome() string {
 // from the working folder; PYTHONSAFEPATH is for those that they start.
 func (l *Lab) environment() []string {
 	jupyter := l.jupyterHome()
-	ours := []string{
-		"RARETASK_ROOT=" + l.root,
+	hidden := []string{"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}
+	theirs := slices.DeleteFunc(os.Environ(), func(setting string) bool {
+		name, _, _ := strings.Cut(setting, "=")
+		return slices.Contains(hidden, name)
+	})
+	return append(theirs, // of two settings of one name the later one counts
+		"RARETASK_ROOT="+l.root,
 		"PYTHONNOUSERSITE=1",
 		"PYTHONSAFEPATH=1",
 		"PIP_USER=0",
 		"PIP_DISABLE_PIP_VERSION_CHECK=1",
-		"JUPYTER_CONFIG_DIR=" + filepath.Join(jupyter, "config"),
-		"JUPYTER_DATA_DIR=" + filepath.Join(jupyter, "data"),
-		"JUPYTER_RUNTIME_DIR=" + filepath.Join(jupyter, "runtime"),
+		"JUPYTER_CONFIG_DIR="+filepath.Join(jupyter, "config"),
+		"JUPYTER_DATA_DIR="+filepath.Join(jupyter, "data"),
+		"JUPYTER_RUNTIME_DIR="+filepath.Join(jupyter, "runtime"),
 		"JUPYTER_PREFER_ENV_PATH=1",
-		"IPYTHONDIR=" + filepath.Join(jupyter, "ipython"),
-	}
-	hidden := map[string]bool{"PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true, "JUPYTER_PATH": true, "JUPYTER_CONFIG_PATH": true}
-	for _, setting := range ours {
-		name, _, _ := strings.Cut(setting, "=")
-		hidden[name] = true
-	}
-	var environment []string
-	for _, setting := range os.Environ() {
-		if name, _, _ := strings.Cut(setting, "="); !hidden[name] {
-			environment = append(environment, setting)
-		}
-	}
-	return append(environment, ours...)
+		"IPYTHONDIR="+filepath.Join(jupyter, "ipython"),
+	)
 }
 
 // python is the interpreter of the lab's environment.
@@ -137,42 +129,37 @@ func (l *Lab) stamp(part string) string {
 	return filepath.Join(l.state, "stamps", strings.ReplaceAll(part, " ", "-"))
 }
 
-// checkStamp reports whether a part was made from what is wanted now.
-func (l *Lab) checkStamp(part, want string) error {
+// checkStamp reports whether a part, of which there is a file at path, was made from what is wanted now.
+func (l *Lab) checkStamp(part, path, want string) error {
+	_, missing := os.Stat(path) // also when the interpreter behind an environment's was uninstalled
 	got, err := os.ReadFile(l.stamp(part))
-	switch {
-	case err != nil:
-		return fmt.Errorf("not installed; run `%s`", backend.Setup)
-	case string(got) != want:
+	if missing != nil || err != nil {
+		return errNotInstalled
+	}
+	if string(got) != want {
 		return fmt.Errorf("made from other pins; run `%s`", backend.Setup)
 	}
 	return nil
 }
 
+var errNotInstalled = fmt.Errorf("not installed; run `%s`", backend.Setup)
+
 // writeStamp comes last in an installation, so that what was cut off is done again.
-func (l *Lab) writeStamp(part, content string) error {
-	if err := os.MkdirAll(filepath.Dir(l.stamp(part)), 0o755); err != nil {
+func (l *Lab) writeStamp(part, content string) error { return replace(l.stamp(part), []byte(content)) }
+
+// replace writes a file, in a folder that need not be there, under a temporary name and renames it into place.
+func replace(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return replace(l.stamp(part), []byte(content))
-}
-
-// replace writes a file under a temporary name and renames it into place.
-func replace(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(content)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
 	}
-	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
+	return os.Rename(f.Name(), path)
 }

@@ -73,7 +73,8 @@ func joined(source json.RawMessage) string {
 	return strings.Join(lines, "")
 }
 
-func readNotebooks(paths []string) ([]notebook, error) {
+// readNotebooks returns an UnknownFigure error for the first of the figures that no cell draws.
+func readNotebooks(paths []string, wanted ...string) ([]notebook, error) {
 	var notebooks []notebook
 	for _, path := range paths {
 		n, err := readNotebook(path)
@@ -81,6 +82,12 @@ func readNotebooks(paths []string) ([]notebook, error) {
 			return nil, err
 		}
 		notebooks = append(notebooks, n)
+	}
+	known := figures(notebooks)
+	for _, name := range wanted {
+		if !slices.ContainsFunc(known, func(tag string) bool { return draws(tag, name) }) {
+			return nil, &UnknownFigure{name, known}
+		}
 	}
 	return notebooks, nil
 }
@@ -158,19 +165,6 @@ func (e *UnknownFigure) Error() string {
 
 // CheckFigures returns an UnknownFigure error for the first name that no cell of the notebooks draws.
 func CheckFigures(names, paths []string) error {
-	notebooks, err := readNotebooks(paths)
-	if err != nil {
-		return err
-	}
-	return checkFigures(names, notebooks)
-}
-
-func checkFigures(names []string, notebooks []notebook) error {
-	known := figures(notebooks)
-	for _, name := range names {
-		if !slices.ContainsFunc(known, func(tag string) bool { return draws(tag, name) }) {
-			return &UnknownFigure{name, known}
-		}
-	}
-	return nil
+	_, err := readNotebooks(paths, names...)
+	return err
 }

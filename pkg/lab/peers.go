@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,18 +25,12 @@ func (l *Lab) SetupPeers(ctx context.Context, progress Progress) error {
 	e := l.peers()
 	return l.installMissing(ctx, []part{{
 		name:    "JAX and PyTorch to compare with (once; on Linux about 3 GB to fetch)",
-		check:   func() error { return l.checkEnvironment(e) },
+		check:   func() (string, error) { return "", l.checkEnvironment(e) },
 		install: func(ctx context.Context) error { return l.installEnvironment(ctx, e) },
 	}}, progress)
 }
 
 // PeersEnvironment is what the peers run in: like the rest of the lab, and without the XLA flags that are meant for our programs.
 func (l *Lab) PeersEnvironment() []string {
-	var environment []string
-	for _, setting := range l.environment() {
-		if !strings.HasPrefix(setting, "XLA_FLAGS=") {
-			environment = append(environment, setting)
-		}
-	}
-	return environment
+	return slices.DeleteFunc(l.environment(), func(setting string) bool { return strings.HasPrefix(setting, "XLA_FLAGS=") })
 }

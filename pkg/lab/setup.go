@@ -18,27 +18,26 @@ import (
 // part is a piece of the lab: how to tell that it is there, and how to make it so.
 type part struct {
 	name    string
-	version func() string
-	check   func() error                    // nil when all is well; otherwise what is wrong and the remedy
-	install func(ctx context.Context) error // nil for what the user must install
+	check   func() (version string, err error) // an error says what is wrong and the remedy
+	install func(ctx context.Context) error    // nil for what the user must install
 }
 
 // parts lists the lab's pieces; each may need those above it.
 func (l *Lab) parts() []part {
 	parts := []part{
-		{"go", goVersion, l.checkGo, nil},
-		{compilerPart, compilerVersion, checkCompiler, nil},
-		{"python", pythonVersion, checkPython, nil},
-		{l.jupyter().name, l.environmentVersion, func() error { return l.checkEnvironment(l.jupyter()) },
+		{"go", l.checkGo, nil},
+		{compilerPart, checkCompiler, nil},
+		{"python", func() (string, error) { _, version, err := findPython(); return version, err }, nil},
+		{l.jupyter().name, func() (string, error) { return l.jupyterVersion(), l.checkEnvironment(l.jupyter()) },
 			func(ctx context.Context) error { return l.installEnvironment(ctx, l.jupyter()) }},
 	}
 	for _, tool := range tools {
-		parts = append(parts, part{tool.name, func() string { return l.toolVersion(tool) },
-			func() error { return l.checkTool(tool) }, func(ctx context.Context) error { return l.installTool(ctx, tool) }})
+		parts = append(parts, part{tool.name, func() (string, error) { return l.pin(tool.module), l.checkTool(tool) },
+			func(ctx context.Context) error { return l.installTool(ctx, tool) }})
 	}
 	return append(parts,
-		part{"kernel", func() string { return "gonb" }, l.checkKernel, l.installKernel},
-		part{pluginPart, l.pluginVersion, l.checkPlugin, l.installPlugin},
+		part{"kernel", func() (string, error) { return "gonb", l.checkKernel() }, l.installKernel},
+		part{pluginPart, l.checkPlugin, l.installPlugin},
 	)
 }
 
@@ -112,7 +111,13 @@ func missing(parts []part) []part {
 	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !p.missing() })
 }
 
-func (p part) missing() bool { return p.install != nil && p.check() != nil }
+func (p part) missing() bool {
+	if p.install == nil {
+		return false
+	}
+	_, err := p.check()
+	return err != nil
+}
 
 // lock keeps set-ups of one checkout apart.
 func (l *Lab) lock(ctx context.Context, progress Progress) (unlock func(), err error) {
@@ -140,43 +145,32 @@ func kind() string {
 }
 
 // checkPlugin accepts a plugin that was installed elsewhere, by an image or a cluster's admin, as it is.
-func (l *Lab) checkPlugin() error {
+func (l *Lab) checkPlugin() (version string, err error) {
 	if kind() == "" {
-		return nil
-	}
-	if err := checkCompiler(); err != nil { // without one go builds programs that cannot load a plugin
-		return err
+		return "none needed", nil
 	}
 	plugin, found := backend.Find(kind())
+	if found {
+		version, _ = plugin.Version()
+	}
+	if _, err := checkCompiler(); err != nil { // without one go builds programs that cannot load a plugin
+		return version, err
+	}
 	if !found {
-		return fmt.Errorf("not installed; run `%s`", backend.Setup)
+		return version, errNotInstalled
 	}
-	if err := plugin.Check(); err != nil {
-		return err
+	if err = plugin.Check(); err == nil && strings.HasPrefix(plugin.Path, l.state) {
+		err = l.checkStamp(pluginPart+" "+kind(), plugin.Path, backend.Pin(kind()))
 	}
-	if strings.HasPrefix(plugin.Path, l.state) {
-		return l.checkStamp(pluginPart+" "+kind(), backend.Pin(kind()))
-	}
-	return nil
+	return version, err
 }
 
 func (l *Lab) installPlugin(ctx context.Context) error {
-	if err := checkCompiler(); err != nil {
+	if _, err := checkCompiler(); err != nil {
 		return fmt.Errorf("XLA needs a C compiler: %w", err)
 	}
 	if err := backend.Install(ctx, kind(), l.python()); err != nil {
 		return err
 	}
 	return l.writeStamp(pluginPart+" "+kind(), backend.Pin(kind()))
-}
-
-func (l *Lab) pluginVersion() string {
-	if kind() == "" {
-		return "none needed"
-	}
-	if plugin, found := backend.Find(kind()); found {
-		version, _ := plugin.Version()
-		return version
-	}
-	return ""
 }

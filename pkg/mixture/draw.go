@@ -27,7 +27,7 @@ type Batch struct {
 func (b *Batch) OwnTask(v *Node) *Node {
 	dims := v.Shape().Dimensions
 	task := ReduceSum(Mul(b.Task, Iota(v.Graph(), b.Task.Shape(), 1)), 1)
-	picked := Gather(Reshape(v, dims[0], size(dims[1:])), ConvertDType(InsertAxes(task, -1), dtypes.Int32), true)
+	picked := Gather(Reshape(v, dims[0], tasks.Size(dims[1:])), ConvertDType(InsertAxes(task, -1), dtypes.Int32), true)
 	return Reshape(picked, append([]int{-1}, dims[1:]...)...)
 }
 

@@ -22,8 +22,8 @@ type Mixture struct {
 	thresholds [][]uint32
 }
 
-// New returns the mixture of a family. It returns an error for frequencies that are not one for each task, not in 0 … 1, or don't sum to 1, and for
-// tasks that can't be drawn at their frequencies.
+// New returns the mixture of a family. It returns an error for frequencies that are not one for each task, not in 0 … 1, or don't sum to 1,
+// and for tasks that can't be drawn at their frequencies.
 func New(family tasks.Family, frequency []float64) (*Mixture, error) {
 	total := 0.
 	for k, pi := range frequency {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/floats"
@@ -103,16 +105,21 @@ func power(t *testing.T, alpha []float64, block, dim int, exponent float64) *Mix
 	if err != nil {
 		t.Fatal(err)
 	}
-	pi := make([]float64, len(alpha))
-	for k := range pi {
-		pi[k] = math.Pow(float64(k+1), -exponent)
-	}
-	floats.Scale(1/floats.Sum(pi), pi)
-	m, err := New(family, pi)
+	m, err := New(family, law(len(alpha), exponent))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// law returns frequencies that fall with the power exponent.
+func law(tasks int, exponent float64) []float64 {
+	pi := make([]float64, tasks)
+	for k := range pi {
+		pi[k] = math.Pow(float64(k+1), -exponent)
+	}
+	floats.Scale(1/floats.Sum(pi), pi)
+	return pi
 }
 
 func TestImpossibleFrequencies(t *testing.T) {
@@ -126,13 +133,17 @@ func TestImpossibleFrequencies(t *testing.T) {
 	}
 }
 
-// batchOf draws a batch and returns what it holds, in the order x, y, task, pairTile, pairTask, mask, pairTarget, counts.
-func batchOf(t *testing.T, b *backend.Backend, m *Mixture, rows int, step int32, cumulative, forced []float32) [][]float32 {
-	return backendtest.Run(t, b, []any{[]uint32{1, 0}, step, cumulative, forced}, func(in []*Node) []*Node {
+// batches returns a function that draws the batch of a step and returns what it holds, in the order x, y, task, pairTile, pairTask, mask,
+// pairTarget, counts.
+func batches(t *testing.T, b *backend.Backend, m *Mixture, rows int) func(step int, thresholds [][]uint32, forced []float32) [][]float32 {
+	draw := backendtest.Compile(t, b, func(in []*Node) []*Node {
 		batch := Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows)
 		tiles := batch.Tiles()
 		return []*Node{batch.X, batch.Y, batch.Task, tiles.PairTile, tiles.PairTask, tiles.Mask, tiles.Target, batch.Counts}
 	})
+	return func(step int, thresholds [][]uint32, forced []float32) [][]float32 {
+		return draw([]uint32{1, 0}, int32(step), thresholds, forced)
+	}
 }
 
 // Every row must appear in exactly one pair, that of its own tile and task, whatever the counts: also where tasks are
@@ -144,8 +155,9 @@ func TestPairsCoverRows(t *testing.T) {
 		r := tileRows(rows)
 		tiles := rows / r
 		pairs := tiles + k - 1
+		draw := batches(t, backendtest.Go(t), m, rows)
 		for step, forced := range [][]float32{{0, 0, 0, 0, 0}, {0, 0, 0, 0, 7}, {0, 3, 0, 1, 2}} {
-			out := batchOf(t, backendtest.Go(t), m, rows, int32(step), m.Cumulative(), forced)
+			out := draw(step, m.Thresholds(), forced)
 			y, task, pairTile, pairTask, mask, pairTarget, counts := out[1], out[2], out[3], out[4], out[5], out[6], out[7]
 			seen := make([]int, rows)
 			for p := range pairs {
@@ -203,7 +215,7 @@ func TestRegressionTargets(t *testing.T) {
 	const rows = 32
 	k, o, d := m.Tasks(), m.Family.Signature().Outputs, m.Family.Signature().Input.Size()
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		out := batchOf(t, b, m, rows, 3, m.Cumulative(), make([]float32, k))
+		out := batches(t, b, m, rows)(3, m.Thresholds(), make([]float32, k))
 		for row := range rows {
 			task := one(t, out[2][row*k:(row+1)*k])
 			for j := range o {
@@ -219,34 +231,26 @@ func TestRegressionTargets(t *testing.T) {
 // Over many batches tasks come up as often as their frequencies say, and as variably: counts are multinomial.
 func TestCountsAreMultinomial(t *testing.T) {
 	m := small(t)
-	const rows, batches = 64, 400
+	const rows, draws = 64, 400
 	k := m.Tasks()
 	sums, squares := make([]float64, k), make([]float64, k)
-	exec, err := NewExec(backendtest.Go(t).Backend, func(in []*Node) []*Node {
+	draw := backendtest.Compile(t, backendtest.Go(t), func(in []*Node) []*Node {
 		return []*Node{Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows).Counts}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exec.Finalize()
-	for step := range batches {
-		out, err := exec.Call([]uint32{1, 0}, int32(step), m.Cumulative(), make([]float32, k))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, c := range tensors.MustCopyFlatData[float32](out[0]) {
+	for step := range draws {
+		for i, c := range draw([]uint32{1, 0}, int32(step), m.Thresholds(), make([]float32, k))[0] {
 			sums[i] += float64(c)
 			squares[i] += float64(c) * float64(c)
 		}
 	}
 	for i, pi := range m.Frequency {
-		mean := sums[i] / batches
-		variance := squares[i]/batches - mean*mean
+		mean := sums[i] / draws
+		variance := squares[i]/draws - mean*mean
 		want := rows * pi * (1 - pi)
-		if math.Abs(mean-rows*pi) > 4*math.Sqrt(want/batches) {
+		if math.Abs(mean-rows*pi) > 4*math.Sqrt(want/draws) {
 			t.Errorf("task %d: mean count %g, want %g", i+1, mean, rows*pi)
 		}
-		if math.Abs(variance/want-1) > 4*math.Sqrt(2./batches) {
+		if math.Abs(variance/want-1) > 4*math.Sqrt(2./draws) {
 			t.Errorf("task %d: variance of its count %g, want %g", i+1, variance, want)
 		}
 	}
@@ -255,10 +259,14 @@ func TestCountsAreMultinomial(t *testing.T) {
 // A task of frequency 0 never comes up by itself; forced, it comes up exactly as often as said.
 func TestForcedCountsAreExact(t *testing.T) {
 	m := small(t)
-	cumulative := []float32{.4, .7, .9, 1, 1}
-	for step := range int32(20) {
+	withheld, err := thresholds([]float64{.4, .3, .2, .1, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	draw := batches(t, backendtest.Go(t), m, 48)
+	for step := range 20 {
 		m8 := []float32{0, 0, 0, 0, float32(step % 9)}
-		out := batchOf(t, backendtest.Go(t), m, 48, step, cumulative, m8)
+		out := draw(step, withheld, m8)
 		if got := out[7][4]; got != m8[4] {
 			t.Errorf("step %d: %g samples of the withheld task, want %g", step, got, m8[4])
 		}
@@ -283,19 +291,10 @@ func TestRowsInPieces(t *testing.T) {
 		whole := backendtest.Run(t, b, []any{[]uint32{4, 0}, int32(2)}, func(in []*Node) []*Node {
 			return numbers(NewRandom(in[0], in[1], 1), rows)
 		})
-		exec, err := NewExec(b.Backend, func(in []*Node) []*Node { return numbers(NewRandom(in[0], in[1], 1).From(in[2]), piece) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer exec.Finalize()
+		pieces := backendtest.Compile(t, b, func(in []*Node) []*Node { return numbers(NewRandom(in[0], in[1], 1).From(in[2]), piece) })
 		// Pieces of 64 rows from any multiple of 32 on: they may overlap.
 		for _, first := range []int{0, 32, 64, 128} {
-			out, err := exec.Call([]uint32{4, 0}, int32(2), int32(first))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, o := range out {
-				part := tensors.MustCopyFlatData[float32](o)
+			for i, part := range pieces([]uint32{4, 0}, int32(2), int32(first)) {
 				per := len(part) / piece
 				if want := whole[i][first*per : (first+piece)*per]; !slices.Equal(part, want) {
 					t.Errorf("draw %d: rows from %d on differ from those of all rows", i, first)
@@ -305,13 +304,23 @@ func TestRowsInPieces(t *testing.T) {
 	})
 }
 
-// Rows puts back what Pair cuts: every row, of any rank, and nothing of what is masked; gradients come back the same way.
+// ordinals is a source of numbers that are all different. They compile far faster than random ones.
+type ordinals struct{ g *Graph }
+
+func (o ordinals) Normal(dims ...int) *Node {
+	return Reshape(Iota(o.g, shapes.Make(dtypes.Float32, tasks.Size(dims)), 0), dims...)
+}
+func (o ordinals) Uniform(...int) *Node { panic("regressions draw normal numbers alone") }
+func (o ordinals) Bits(...int) *Node    { panic("regressions draw normal numbers alone") }
+
+// Rows puts back what Pair cuts: every row, of any rank, and nothing of what is masked; gradients come back the same way. Tasks are
+// absent, share tiles or span many.
 func TestRowsInvertPair(t *testing.T) {
 	m := small(t)
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, rows := range []int{48, 20, 7} {
-			exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
-				batch := Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows)
+			draw := backendtest.Compile(t, b, func(in []*Node) []*Node {
+				batch := Arrange(m.Family, ordinals{in[0].Graph()}, in[0], rows)
 				tiles := batch.Tiles()
 				deep := Reshape(Slice(batch.X, AxisRange(), AxisRange(0, 12)), rows, 2, 3, 2)
 				// What a net makes of masked rows must not come back, whatever it is.
@@ -319,23 +328,18 @@ func TestRowsInvertPair(t *testing.T) {
 				gradient := Gradient(ReduceAllSum(MulScalar(Square(tiles.Rows(tiles.Pair(batch.X))), .5)), batch.X)[0]
 				return []*Node{batch.X, tiles.Rows(dirty), gradient, deep, tiles.Rows(tiles.Pair(deep))}
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer exec.Finalize()
-			for step, forced := range [][]float32{{0, 0, 0, 0, 0}, {0, 0, 0, 0, 7}, {0, 3, 0, 1, 2}} {
-				out, err := exec.Call([]uint32{1, 0}, int32(step), m.Cumulative(), forced)
-				if err != nil {
-					t.Fatal(err)
-				}
-				same := func(i, j int) bool {
-					return slices.Equal(tensors.MustCopyFlatData[float32](out[i]), tensors.MustCopyFlatData[float32](out[j]))
-				}
+			all := float32(rows)
+			for _, end := range [][]float32{
+				{all - 5, all - 3, all - 2, all - 1, all}, {0, 1, 2, 6, all}, {3, 3, all - 3, all - 3, all}, {0, 0, all, all, all},
+				{all, all, all, all, all},
+			} {
+				out := draw(end)
+				same := func(i, j int) bool { return slices.Equal(out[i], out[j]) }
 				if !same(0, 1) || !same(3, 4) {
-					t.Errorf("%d rows, step %d: rows of pairs are not the batch's", rows, step)
+					t.Errorf("%d rows that end at %v: rows of pairs are not the batch's", rows, end)
 				}
 				if !same(0, 2) {
-					t.Errorf("%d rows, step %d: the gradient of half the square of the rows is not the rows", rows, step)
+					t.Errorf("%d rows that end at %v: the gradient of half the square of the rows is not the rows", rows, end)
 				}
 			}
 		}

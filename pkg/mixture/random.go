@@ -6,6 +6,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"raretask/tasks"
 )
 
 // Random draws numbers inside a graph from the counter-based generator Threefry-2x32-20 (Salmon et al. 2011,
@@ -28,14 +30,14 @@ func NewRandom(seed, step *Node, purpose uint32) *Random {
 	return &Random{key: [2]*Node{c0, c1}}
 }
 
-// From returns the source of rows from first on (an int32 scalar, a multiple of 32) of what r draws: rows are the leading axis of every draw,
-// and numbers are the same however many are drawn at a time.
+// From returns the source of rows from first on (an int32 scalar, a multiple of 32) of what r draws: rows are the leading axis of every
+// draw, and numbers are the same however many are drawn at a time.
 func (r *Random) From(first *Node) *Random {
 	return &Random{key: r.key, calls: r.calls, first: ConvertDType(first, dtypes.Uint32)}
 }
 
-// words returns n fresh uint32 numbers, of which 32 rows have per32. The second word of each Threefry block goes unused: joining both halves costs
-// more than drawing them. The barrier keeps XLA from computing the words again in every operation that reads them.
+// words returns n fresh uint32 numbers, of which 32 rows have per32. The second word of each Threefry block goes unused: joining both
+// halves costs more than drawing them. The barrier keeps XLA from computing the words again in every operation that reads them.
 func (r *Random) words(n, per32 int) *Node {
 	word, _ := r.blocks(n, per32)
 	return OptimizationBarrier(word)
@@ -55,17 +57,17 @@ func (r *Random) blocks(n, per32 int) (high, low *Node) {
 
 // Uniform implements tasks.Random: the centres of 2^23 equal cells of (0, 1), which are exact in float32.
 func (r *Random) Uniform(dims ...int) *Node {
-	cell := ConvertDType(BitwiseShiftRightLogicalScalar(r.words(size(dims), 32*perRow(dims)), uint32(9)), dtypes.Float32)
+	cell := ConvertDType(BitwiseShiftRightLogicalScalar(r.words(tasks.Size(dims), 32*perRow(dims)), uint32(9)), dtypes.Float32)
 	return Reshape(MulScalar(AddScalar(cell, 0.5), math.Exp2(-23)), dims...)
 }
 
 // Bits implements tasks.Random: all 32 bits of each word.
 func (r *Random) Bits(dims ...int) *Node {
-	n := size(dims)
+	g, n := r.key[0].Graph(), tasks.Size(dims)
 	words := (n + 31) / 32
-	shape := shapes.Make(dtypes.Uint32, words, 32)
-	shifted := BitwiseShiftRightLogical(BroadcastToDims(InsertAxes(r.words(words, perRow(dims)), -1), words, 32), Iota(r.key[0].Graph(), shape, 1))
-	bits := ConvertDType(BitwiseAnd(shifted, Const(r.key[0].Graph(), uint32(1))), dtypes.Float32)
+	wide := BroadcastToDims(InsertAxes(r.words(words, perRow(dims)), -1), words, 32)
+	shifted := BitwiseShiftRightLogical(wide, Iota(g, shapes.Make(dtypes.Uint32, words, 32), 1))
+	bits := ConvertDType(BitwiseAnd(shifted, Const(g, uint32(1))), dtypes.Float32)
 	return OptimizationBarrier(Reshape(Slice(Reshape(bits, words*32), AxisRange(0, n)), dims...))
 }
 
@@ -117,13 +119,5 @@ func perRow(dims []int) int {
 	if len(dims) == 0 {
 		return 1
 	}
-	return size(dims[1:])
-}
-
-func size(dims []int) int {
-	n := 1
-	for _, d := range dims {
-		n *= d
-	}
-	return n
+	return tasks.Size(dims[1:])
 }

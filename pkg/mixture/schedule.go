@@ -48,7 +48,6 @@ func (i Injection) Check(batch int, frequency []float64) error {
 	want := fmt.Sprintf("0 … %d", math.MaxInt32)
 	if err := cmp.Or(
 		tasks.Want(i.Task >= 1 && i.Task <= len(frequency), "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", len(frequency))),
-		tasks.Want(len(frequency) > 1, "task", i.Task, "a mixture of at least 2 tasks, so that others remain when it is withheld"),
 		tasks.Want(i.Gap >= 1 && steps(i.Gap), "gap", i.Gap, fmt.Sprintf("1 … %d steps", math.MaxInt32)),
 		tasks.Want(i.Length >= 0 && i.Length <= i.Gap, "length", i.Length, fmt.Sprintf("0 … gap (%d)", i.Gap)),
 		tasks.Want(steps(i.Samples), "samples", i.Samples, want+" (0: gap·batch·frequency)"),
@@ -57,6 +56,9 @@ func (i Injection) Check(batch int, frequency []float64) error {
 			fmt.Sprintf("0 (never) or more than from (%d), at most %d", i.From, math.MaxInt32)),
 	); err != nil {
 		return err
+	}
+	if frequency[i.Task-1] == 1 { // alone, or so frequent that the others' share is lost to rounding
+		return &tasks.KeyError{Key: "task", Value: i.Task, Want: "a task of frequency below 1, so that others are drawn when it is withheld"}
 	}
 	m := i.PerStep(batch, frequency[i.Task-1])
 	if m <= float64(batch) {
@@ -111,32 +113,13 @@ func NewSchedule(i Injection, batch int, frequency []float64) *Schedule {
 	return s
 }
 
-// Active reports whether the schedule is in force in the step after done steps: the task is then withheld from
-// the draws.
-func (s *Schedule) Active(done int) bool { return done >= s.From && done < s.Until }
+// Injections returns how many injections end within steps.
+func (s *Schedule) Injections(steps int) int { return max(0, min(steps, s.Until)-s.From) / s.Gap }
 
-// Count returns how many samples of the task the step after done steps carries for certain.
-func (s *Schedule) Count(done int) int {
-	if !s.Active(done) {
-		return 0
-	}
-	periods, at := (done-s.From)/s.Gap, (done-s.From)%s.Gap
-	if at < s.Gap-s.Length {
-		return 0
-	}
-	i := uint32(periods*s.Length + at - (s.Gap - s.Length) + 1)
-	if i*s.Fraction < s.Fraction {
-		return s.Whole + 1
-	}
-	return s.Whole
-}
-
-// Injections returns, for each injection that ends within steps, how many steps are done when it begins and when it ends.
-func (s *Schedule) Injections(steps int) (begin, end []int) {
-	for e := s.From + s.Gap; e <= min(steps, s.Until); e += s.Gap {
-		begin, end = append(begin, e-s.Length), append(end, e)
-	}
-	return begin, end
+// Injection returns how many steps are done when the i-th injection, from 0, begins and when it ends.
+func (s *Schedule) Injection(i int) (begin, end int) {
+	end = s.From + (i+1)*s.Gap
+	return end - s.Length, end
 }
 
 // ScheduleInputs is how many arrays Inputs returns.

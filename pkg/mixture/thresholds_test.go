@@ -9,26 +9,22 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
-	"raretask/pkg/spec"
 )
 
-// ends returns how many of 2^64 numbers are below each threshold.
-func ends(words [][]uint32) []*big.Int {
-	all := make([]*big.Int, len(words[0]))
+// ends returns how many of the 2^63 numbers of 64 bits, the lowest of which is 0, are below each threshold.
+func ends(words [][]uint32) []uint64 {
+	all := make([]uint64, len(words[0]))
 	for k := range all {
-		all[k] = new(big.Int).SetUint64(uint64(words[0][k])<<32 | uint64(words[1][k]))
-		if all[k].Uint64() == math.MaxUint64 {
-			all[k].Lsh(big.NewInt(1), 64)
-		}
+		threshold := uint64(words[0][k])<<32 | uint64(words[1][k])
+		all[k] = threshold/2 + threshold%2
 	}
 	return all
 }
 
-// The probability of each task is the difference of two thresholds, in integers, over 2^64. It is the task's frequency to
+// The probability of each task is the share of numbers between two thresholds, in integers. It is the task's frequency to
 // within one of 2^63 cells, whatever the law: float32 sums drew each of the rarest 1,000 of 10,000 tasks 13% off.
 func TestProbabilitiesAreTheFrequencies(t *testing.T) {
 	for _, c := range []struct {
@@ -40,29 +36,28 @@ func TestProbabilitiesAreTheFrequencies(t *testing.T) {
 		{500, 1.5, 1e-14}, {10_000, 0, 1e-14}, {10_000, 1.5, 1e-12},
 		{100_000, 0, 1e-13}, {100_000, 1, 1e-12}, {100_000, 2, 1e-8}, {100_000, 3, 2e-4},
 	} {
-		frequency := spec.Mixture{Tasks: c.tasks, Frequency: spec.Frequency{Law: "power", Exponent: c.exponent}}.Frequencies()
+		frequency := law(c.tasks, c.exponent)
 		words, err := thresholds(frequency)
 		if err != nil {
 			t.Errorf("%d tasks, exponent %g: %v", c.tasks, c.exponent, err)
 			continue
 		}
-		total := new(big.Rat)
+		total := new(big.Float).SetPrec(500) // exact: the largest is 2^50 times the rarest at most
 		for _, pi := range frequency {
-			total.Add(total, new(big.Rat).SetFloat64(pi))
+			total.Add(total, big.NewFloat(pi))
 		}
 		sum, _ := total.Float64()
-		begin := new(big.Int)
+		begin := uint64(0)
 		for k, end := range ends(words) {
-			count, _ := new(big.Float).SetInt(new(big.Int).Sub(end, begin)).Float64()
-			got, want := count/(1<<64), frequency[k]/sum
+			got, want := float64(end-begin)/cells, frequency[k]/sum
 			if worst := math.Abs(got - want); worst > 1./cells+4e-16*want || worst > c.limit*want {
 				t.Fatalf("%d tasks, exponent %g: task %d has probability %g, frequency %g: off by %.2g of it",
 					c.tasks, c.exponent, k+1, got, want, worst/want)
 			}
 			begin = end
 		}
-		if begin.BitLen() != 65 {
-			t.Errorf("%d tasks, exponent %g: the last threshold is %v, want 2^64", c.tasks, c.exponent, begin)
+		if begin != 1<<63 {
+			t.Errorf("%d tasks, exponent %g: %d of 2^63 numbers are below the last threshold", c.tasks, c.exponent, begin)
 		}
 	}
 }
@@ -86,9 +81,7 @@ func TestFrequenciesThatCannotBeDrawnAreRefused(t *testing.T) {
 			t.Errorf("%v: %v, want %q", c.frequency, err, c.want)
 		}
 	}
-	s := spec.Default().Mixture
-	s.Frequency.Exponent = 20
-	if _, err := New(s); err == nil || !strings.Contains(err.Error(), "task ") {
+	if _, err := New(reduced(t).Family, law(16, 20)); err == nil || !strings.Contains(err.Error(), "task ") {
 		t.Errorf("16 tasks, exponent 20: %v, want an error that names a task", err)
 	}
 }
@@ -122,12 +115,7 @@ func numbers(step, rows int) []uint64 {
 // On both backends a batch holds the tasks that plain Go makes of the generator's words and the thresholds, also where they
 // decide by the low word alone and where tasks have frequency 0.
 func TestBatchesAreThoseOfPlainGo(t *testing.T) {
-	s := spec.Default().Mixture
-	s.Tasks, s.Block, s.Dim, s.Frequency.Exponent = 40, 1, 40, 1.5
-	m, err := New(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := power(t, slices.Repeat([]float64{2}, 40), 1, 40, 1.5)
 	const rows, steps = 4096, 3
 	gaps := slices.Clone(m.Frequency)
 	for _, k := range []int{0, 1, 7, 20, 21, 38, 39} {
@@ -140,13 +128,9 @@ func TestBatchesAreThoseOfPlainGo(t *testing.T) {
 	forced := make([]float32, 40)
 	forced[7], forced[39] = 100, 3
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
+		draw := backendtest.Compile(t, b, func(in []*Node) []*Node {
 			return []*Node{Draw(m.Family, NewRandom(in[0], in[1], 0), in[2], in[3], rows).Counts}
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer exec.Finalize()
 		for step := range steps {
 			drawn := numbers(step, rows)
 			for name, words := range map[string][][]uint32{"usual": m.Thresholds(), "gaps": withGaps, "touching": touching(drawn)} {
@@ -158,13 +142,9 @@ func TestBatchesAreThoseOfPlainGo(t *testing.T) {
 					}
 					all := ends(words)
 					for _, u := range drawn[:free] {
-						want[slices.IndexFunc(all, func(end *big.Int) bool { return new(big.Int).SetUint64(u).Cmp(end) < 0 })]++
+						want[slices.IndexFunc(all, func(end uint64) bool { return u/2 < end })]++
 					}
-					out, err := exec.Call([]uint32{1, 0}, int32(step), words, forced)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := tensors.MustCopyFlatData[float32](out[0]); !slices.Equal(got, want) {
+					if got := draw([]uint32{1, 0}, int32(step), words, forced)[0]; !slices.Equal(got, want) {
 						t.Fatalf("step %d, thresholds %s: counts %v, want %v", step, name, got, want)
 					}
 					for k, n := range want {
@@ -190,4 +170,39 @@ func touching(drawn []uint64) [][]uint32 {
 		words[0][k], words[1][k] = uint32(threshold>>32), uint32(threshold)
 	}
 	return words
+}
+
+// What is drawable has thresholds, also while any of its tasks is withheld.
+func TestDrawableHasThresholds(t *testing.T) {
+	edge := 1e3 / cells
+	for _, c := range []struct {
+		frequency []float64
+		want      bool
+	}{
+		{[]float64{1}, true}, {[]float64{1 - edge, edge}, true}, {[]float64{1, math.Nextafter(edge, 0)}, false},
+		{[]float64{1, 0}, false}, {[]float64{.5, math.NaN()}, false}, {[]float64{1.5, -.5}, false},
+	} {
+		if got := Drawable(c.frequency); got != c.want {
+			t.Errorf("%v is drawable: %t, want %t", c.frequency, got, c.want)
+		}
+	}
+	for _, tasks := range []int{2, 3, 16, 500, 20_000} {
+		low, high := 0., 100. // exponents that are and aren't drawable
+		for range 50 {
+			if middle := (low + high) / 2; Drawable(law(tasks, middle)) {
+				low = middle
+			} else {
+				high = middle
+			}
+		}
+		frequency := law(tasks, low)
+		if _, err := thresholds(frequency); err != nil {
+			t.Errorf("%d tasks, exponent %g: %v", tasks, low, err)
+		}
+		for _, withheld := range []int{1, 2, tasks} {
+			if _, err := NewSchedule(Injection{Task: withheld, Gap: 1, Samples: 1}, batch, frequency).Inputs(); err != nil {
+				t.Errorf("%d tasks, exponent %g: %v", tasks, low, err)
+			}
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"raretask/tasks"
 )
 
 // tileRows returns the rows of a tile: the largest divisor of the batch that is at most 16. Smaller tiles mask
@@ -22,13 +24,19 @@ func tileRows(rows int) int {
 //
 // Computing with the weights of each sample's own task would take a gather of weights for each sample, or a product with all K tasks'
 // weights. So the B rows, sorted by task, are cut into tiles of R rows; a pair is a tile and a task that has rows in it. There are at most
-// P = B/R + K - 1 pairs, a static number: weights are picked once for each pair by a product with PairTask, rows by a product with PairTile, and
-// rows of a pair that are not of its task are masked.
+// P = B/R + K - 1 pairs, a static number: weights are picked once for each pair by a product with PairTask, rows by a product with
+// PairTile, and rows of a pair that are not of its task are masked.
 type Tiles struct {
 	PairTile *Node // [P, B/R] one-hot tile of each pair; zero for unused pairs
 	PairTask *Node // [P, K] one-hot task of each pair; zero for unused pairs
 	Mask     *Node // [P, R] 1 where the row is of the pair's task
 	Target   *Node // [P, R, O] targets of each pair's rows
+}
+
+// Pairs returns how many pairs a batch is tiled into, and the rows of a tile.
+func Pairs(batch, tasks int) (pairs, rows int) {
+	rows = tileRows(batch)
+	return batch/rows + tasks - 1, rows
 }
 
 // Tiles returns the batch's tiling.
@@ -42,7 +50,7 @@ func (b *Batch) Tiles() *Tiles {
 func newTiles(b *Batch) *Tiles {
 	g, begin, end := b.end.Graph(), begin(b.end), b.end
 	rows, k := b.Task.Shape().Dim(0), b.Task.Shape().Dim(1)
-	r := tileRows(rows)
+	pairs, r := Pairs(rows, k)
 	tiles := rows / r
 	count := func(n int) *Node { return Iota(g, shapes.Make(dtypes.Float32, n), 0) }
 	t := new(Tiles)
@@ -53,7 +61,7 @@ func newTiles(b *Batch) *Tiles {
 	touched := Mul(AddScalar(Sub(last, first), 1), present)
 	pairEnd := CumSum(touched, 0)
 	pairBegin := Sub(pairEnd, touched)
-	pair := count(tiles + k - 1)
+	pair := count(pairs)
 	t.PairTask = between(pair, pairBegin, pairEnd)
 	own := func(v *Node) *Node { return ReduceSum(Mul(t.PairTask, InsertAxes(v, 0)), 1) } // [P] value of the pair's task
 	used := ReduceSum(t.PairTask, 1)
@@ -87,6 +95,6 @@ func (t *Tiles) Own(v *Node) *Node { return pick(t.PairTask, v) }
 // keeps v's axes apart costs XLA's CPU compiler transposed copies of all entries: 15% of a step of Figure 2 at full size.
 func pick(oneHot, v *Node) *Node {
 	dims := v.Shape().Dimensions
-	picked := Dot(oneHot, Reshape(v, dims[0], size(dims[1:]))).Product()
+	picked := Dot(oneHot, Reshape(v, dims[0], tasks.Size(dims[1:]))).Product()
 	return Reshape(picked, append([]int{-1}, dims[1:]...)...)
 }

@@ -34,7 +34,8 @@ func (BottleneckSettings) Net(of tasks.Signature, s Shape) Net {
 }
 
 // Bottleneck is the student of Sec. 3: one linear encoder W (N x D) shared by all tasks and one linear decoder D_k (O x N) for each,
-// chosen by the sample's task; the prediction is s D_k W x with s = Shrink, which is other than 1 only under muP, where decoders start at zero.
+// chosen by the sample's task; the prediction is s D_k W x with s = Shrink, which is other than 1 only under muP, where decoders start at
+// zero.
 type Bottleneck struct {
 	Shape
 	Tasks, Inputs, Outputs int
@@ -63,9 +64,9 @@ func (b *Bottleneck) Forward(family tasks.Family, weights []*Node, batch *mixtur
 	return b.OwnReadout(family, batch, hBSN, weights[1], tap), nil
 }
 
-// Cost implements Net: a sample uses its own task's decoder alone, and a decoder is picked for each pair, one for at least 8 samples.
+// Cost implements Net: a sample uses its own task's decoder alone.
 func (b *Bottleneck) Cost() (used, activations int) {
-	return b.Width * (b.Inputs + b.Outputs), b.Width + b.Outputs + b.Width*b.Outputs/8
+	return b.Width * (b.Inputs + b.Outputs), b.Width
 }
 
 // Incoming implements Shallow: the encoder.

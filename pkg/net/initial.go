@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
-// Initial returns the initial values of a run of a net: one array for each of its Weights, row-major. It is the only place where seeds become
-// weights. Every array of every run has its own stream, so that neither depends on what else is in a stack.
+// Initial returns the initial values of a run of a net: one array for each of its Weights, row-major. It is the only place where seeds
+// become weights. Every array of every run has its own stream, so that neither depends on what else is in a stack.
 func Initial(n Net, width int, seed uint32) [][]float32 {
 	var values [][]float32
 	for i, w := range n.Weights() {

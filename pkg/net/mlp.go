@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/layers/activation"
@@ -25,7 +24,7 @@ type MLPSettings struct {
 // Check implements Settings.
 func (s MLPSettings) Check(width int, of tasks.Signature) error {
 	return cmp.Or(
-		tasks.Want(s.Depth >= 1 && s.Depth <= 1000, "depth", s.Depth, "1 … 1000 hidden layers"),
+		tasks.Want(s.Depth >= 1 && s.Depth <= 100, "depth", s.Depth, "1 … 100 hidden layers"),
 		tasks.Want(len(of.Input.Dims) == 1, "kind", "mlp", "another kind: this family's inputs are no vectors"),
 	)
 }
@@ -113,17 +112,17 @@ func (m *MLP) Forward(family tasks.Family, weights []*Node, batch *mixture.Batch
 	return Scored(family, batch, Tapped(tap, "prediction", yBSO))
 }
 
-// Cost implements Net: a sample uses its own task's column of the code, or decoder, alone.
+// Cost implements Net: a sample uses its own task's column of the code, or decoder, alone. Each layer holds what ReLU gets and what it
+// gives.
 func (m *MLP) Cost() (used, activations int) {
 	for _, w := range m.Weights() {
 		used += w.Size()
-		activations += slices.Max(w.Dims) // no layer gives more numbers a sample than its largest dimension
 	}
 	own := m.Width
 	if !m.Coded {
 		own *= m.Outputs
 	}
-	return used - (m.Tasks-1)*own, activations
+	return used - (m.Tasks-1)*own, 2 * m.Depth * m.Width
 }
 
 // Incoming implements Shallow.

@@ -172,53 +172,76 @@ func stacked(nets [2]*plain) (weights []any) {
 	return weights
 }
 
-// evaluate runs the forward pass and its gradient, replace, if given, in place of activations.
-func evaluate(t *testing.T, b *backend.Backend, nets [2]*plain, replace net.Tap) evaluation {
+// given is a source of numbers that are an input of the graph [rows, 7]: XLA takes longer to compile a generator than the rest of a
+// small net's program.
+type given struct{ numbers *Node }
+
+func (r given) Normal(...int) *Node  { return r.numbers }
+func (r given) Uniform(...int) *Node { panic("no family here draws such numbers") }
+func (r given) Bits(...int) *Node {
+	return ConvertDType(GreaterThan(r.numbers, ScalarZero(r.numbers.Graph(), dtypes.Float32)), dtypes.Float32)
+}
+
+// replacement is a net.Tap that knows the batch.
+type replacement func(batch *mixture.Batch, name string, activation *Node) *Node
+
+func unchanged(_ *mixture.Batch, _ string, activation *Node) *Node { return activation }
+
+// evaluate runs the forward pass and its gradient with each of replacements in place of activations, all in one program, which
+// compiles in little more time than one of them.
+func evaluate(t *testing.T, b *backend.Backend, nets [2]*plain, replacements ...replacement) []evaluation {
 	t.Helper()
-	e := evaluation{taps: map[string][]float64{}}
-	exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
-		g := in[0].Graph()
-		random := mixture.NewRandom(Const(g, []uint32{5, 0}), Const(g, int32(2)), 0)
-		batch := mixture.Arrange(nets[0].family, random, Const(g, []float32{11, 19, rows}), rows)
-		e.names = nil
-		var seen []*Node
-		loss, count := nets[0].net.Forward(nets[0].family, in, batch, func(name string, activation *Node) *Node {
-			e.names, seen = append(e.names, name), append(seen, activation)
-			if replace == nil {
-				return activation
-			}
-			return replace(name, activation)
-		})
-		if count != nil {
-			t.Error("samples count otherwise than once")
-		}
-		out := append([]*Node{batch.X, batch.Y, batch.Task, loss}, Gradient(ReduceAllSum(loss), in...)...)
-		return append(out, seen...)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exec.Finalize()
 	weights := stacked(nets)
-	out, err := exec.Call(weights...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	numbers := make([][]float64, len(out))
-	for i, o := range out {
-		for _, v := range tensors.MustCopyFlatData[float32](o) {
-			numbers[i] = append(numbers[i], float64(v))
+	var each []evaluation
+	run := backendtest.Compile(t, b, func(in []*Node) (out []*Node) {
+		random, in := given{in[0]}, in[1:]
+		batch := mixture.Arrange(nets[0].family, random, Const(in[0].Graph(), []float32{11, 19, rows}), rows)
+		each = nil
+		for _, replace := range replacements {
+			var names []string
+			var seen []*Node
+			loss, count := nets[0].net.Forward(nets[0].family, in, batch, func(name string, activation *Node) *Node {
+				if shape := activation.Shape(); shape.Rank() != 3 || shape.Dim(0) != 2 || shape.Dim(1) != rows {
+					t.Errorf("%s has shape %s: want [2 runs, %d samples, …]", name, shape, rows)
+				}
+				names, seen = append(names, name), append(seen, activation)
+				return replace(batch, name, activation)
+			})
+			if count != nil {
+				t.Error("samples count otherwise than once")
+			}
+			out = append(out, batch.X, batch.Y, batch.Task, loss)
+			out = append(append(out, Gradient(ReduceAllSum(loss), in...)...), seen...)
+			each = append(each, evaluation{names: names, taps: map[string][]float64{}})
+		}
+		return out
+	})
+	random, numbers := rand.New(rand.NewPCG(5, 2)), make([][]float32, rows)
+	for row := range numbers {
+		for range 7 {
+			numbers[row] = append(numbers[row], float32(random.NormFloat64()))
 		}
 	}
-	e.x, e.y, e.task, e.loss, e.gradients = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4:4+len(weights)]
-	for i, name := range e.names {
-		shape := out[4+len(weights)+i].Shape()
-		if shape.Rank() != 3 || shape.Dim(0) != 2 || shape.Dim(1) != rows {
-			t.Errorf("%s has shape %s: want [2 runs, %d samples, …]", name, shape, rows)
+	out := run(append([]any{numbers}, weights...)...)
+	next := func() []float64 {
+		values := make([]float64, len(out[0]))
+		for i, v := range out[0] {
+			values[i] = float64(v)
 		}
-		e.taps[name] = numbers[4+len(weights)+i]
+		out = out[1:]
+		return values
 	}
-	return e
+	for i := range each {
+		e := &each[i]
+		e.x, e.y, e.task, e.loss = next(), next(), next(), next()
+		for range weights {
+			e.gradients = append(e.gradients, next())
+		}
+		for _, name := range e.names {
+			e.taps[name] = next()
+		}
+	}
+	return each
 }
 
 // total returns the sum of the losses of each task's samples, and the last hidden layer and the prediction of every row.
@@ -251,7 +274,7 @@ func TestForwardAndGradients(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %+v", c.family, c.kind), func(t *testing.T) {
 			nets := [2]*plain{initial(t, c.family, c.kind, 1), initial(t, c.family, c.kind, 2)}
-			e := evaluate(t, backendtest.Go(t), nets, nil)
+			e := evaluate(t, backendtest.Go(t), nets, unchanged)[0]
 			for s, p := range nets {
 				byTask, hidden, predictions, sum := p.total(e)
 				for k, want := range byTask {
@@ -369,12 +392,25 @@ func TestTaps(t *testing.T) {
 
 func checkTaps(t *testing.T, b *backend.Backend, family string, kind kindOf, want []string) {
 	nets := [2]*plain{initial(t, family, kind, 1), initial(t, family, kind, 2)}
-	shown := evaluate(t, b, nets, nil)
+	each := evaluate(t, b, nets, unchanged,
+		func(_ *mixture.Batch, _ string, v *Node) *Node { return MulScalar(MulScalar(v, 2), .5) },
+		func(batch *mixture.Batch, name string, v *Node) *Node {
+			if name != "prediction" || family != "regression" {
+				return v
+			}
+			return Add(InsertAxes(batch.Y, 0), Reshape(Const(v.Graph(), []float32{0, 2}), 2, 1, 1)) // run 1 is off by 2
+		},
+		func(_ *mixture.Batch, name string, v *Node) *Node {
+			if name != "hidden" {
+				return v
+			}
+			return Mul(v, Reshape(Const(v.Graph(), []float32{1, 0}), 2, 1, 1))
+		})
+	shown, same, exact, ablated := each[0], each[1], each[2], each[3]
 	if !slices.Equal(shown.names, want) {
 		t.Errorf("taps %v, want %v", shown.names, want)
 	}
 	// A tap that returns another node with the same numbers leaves losses as they are, and so do gradients.
-	same := evaluate(t, b, nets, func(_ string, v *Node) *Node { return MulScalar(MulScalar(v, 2), .5) })
 	if !slices.Equal(same.loss, shown.loss) {
 		t.Errorf("losses %v, with an identity in between %v", shown.loss, same.loss)
 	}
@@ -386,14 +422,6 @@ func checkTaps(t *testing.T, b *backend.Backend, family string, kind kindOf, wan
 		}
 	}
 	// What takes the prediction's place is what is scored, of each run and sample its own: targets lose nothing, with any readout.
-	exact := evaluate(t, b, nets, func(name string, v *Node) *Node {
-		if name != "prediction" || family != "regression" {
-			return v
-		}
-		g := v.Graph()
-		batch := mixture.Arrange(nets[0].family, mixture.NewRandom(Const(g, []uint32{5, 0}), Const(g, int32(2)), 0), Const(g, []float32{11, 19, rows}), rows)
-		return Add(InsertAxes(batch.Y, 0), Reshape(Const(g, []float32{0, 2}), 2, 1, 1)) // run 1 is off by 2
-	})
 	samples := []float64{11, 8, 5}
 	for k := range samples {
 		if family == "regression" && (math.Abs(exact.loss[k]) > 1e-6 || math.Abs(exact.loss[3+k]-4*samples[k]) > 1e-4) {
@@ -401,12 +429,6 @@ func checkTaps(t *testing.T, b *backend.Backend, family string, kind kindOf, wan
 		}
 	}
 	// An ablated hidden layer leaves the readout's bias alone; one run's own ablation leaves the other's loss.
-	ablated := evaluate(t, b, nets, func(name string, v *Node) *Node {
-		if name != "hidden" {
-			return v
-		}
-		return Mul(v, Reshape(Const(v.Graph(), []float32{1, 0}), 2, 1, 1))
-	})
 	if !slices.Equal(ablated.loss[:3], shown.loss[:3]) || slices.Equal(ablated.loss[3:], shown.loss[3:]) {
 		t.Errorf("losses %v, with run 1 ablated %v: want run 0's as they were", shown.loss, ablated.loss)
 	}
@@ -430,8 +452,8 @@ func TestProductsInBFloat16(t *testing.T) {
 		backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 			low := c.kind
 			low.shape.Products = dtypes.BFloat16
-			exact := evaluate(t, b, [2]*plain{initial(t, c.family, c.kind, 1), initial(t, c.family, c.kind, 2)}, nil)
-			rounded := evaluate(t, b, [2]*plain{initial(t, c.family, low, 1), initial(t, c.family, low, 2)}, nil) // reads float32 alone
+			exact := evaluate(t, b, [2]*plain{initial(t, c.family, c.kind, 1), initial(t, c.family, c.kind, 2)}, unchanged)[0]
+			rounded := evaluate(t, b, [2]*plain{initial(t, c.family, low, 1), initial(t, c.family, low, 2)}, unchanged)[0] // reads float32 alone
 			if slices.Equal(exact.loss, rounded.loss) {
 				t.Errorf("%s %+v: products in bfloat16 change nothing", c.family, c.kind)
 			}
@@ -494,8 +516,10 @@ func TestKinds(t *testing.T) {
 		of    tasks.Signature
 		key   string // none: possible
 	}{
-		{net.BottleneckSettings{}, 7, regression, ""}, {net.BottleneckSettings{}, 8, regression, "width"}, {net.BottleneckSettings{}, 2, parity, "kind"},
-		{net.BottleneckSettings{}, 2, images, "kind"}, {net.MLPSettings{Depth: 1000}, 1 << 20, parity, ""}, {net.MLPSettings{}, 2, parity, "depth"},
+		{net.BottleneckSettings{}, 7, regression, ""}, {net.BottleneckSettings{}, 8, regression, "width"},
+		{net.BottleneckSettings{}, 2, parity, "kind"},
+		{net.BottleneckSettings{}, 2, images, "kind"}, {net.MLPSettings{Depth: 1000}, 1 << 20, parity, ""},
+		{net.MLPSettings{}, 2, parity, "depth"},
 		{net.MLPSettings{Depth: 1 << 53}, 2, parity, "depth"}, {net.MLPSettings{Depth: 1}, 2, images, "kind"},
 	} {
 		err := c.s.Check(c.width, c.of)
@@ -512,7 +536,8 @@ func TestInitialIsOfTheSeed(t *testing.T) {
 	a, again, other := net.Initial(n, 6, 1), net.Initial(n, 6, 1), net.Initial(n, 6, 2)
 	for i, w := range n.Weights() {
 		if len(a[i]) != w.Size() || !slices.Equal(a[i], again[i]) || slices.Equal(a[i], other[i]) {
-			t.Errorf("%s: %d numbers of %d, equal again %t, of another seed %t", w.Name, len(a[i]), w.Size(), slices.Equal(a[i], again[i]), slices.Equal(a[i], other[i]))
+			t.Errorf("%s: %d numbers of %d, equal again %t, of another seed %t", w.Name, len(a[i]), w.Size(), slices.Equal(a[i], again[i]),
+				slices.Equal(a[i], other[i]))
 		}
 	}
 	if a[1][0]/a[1][1] == a[4][0]/a[4][1] { // two biases, whose bounds differ

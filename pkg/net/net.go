@@ -63,25 +63,19 @@ type Weight struct {
 func (w Weight) Stacked(s int) []int { return slices.Insert(slices.Clone(w.Dims), w.RunAxis, s) }
 
 // Size returns how many numbers a run has of the weight.
-func (w Weight) Size() int {
-	n := 1
-	for _, d := range w.Dims {
-		n *= d
-	}
-	return n
-}
+func (w Weight) Size() int { return tasks.Size(w.Dims) }
 
-// Tap sees a named activation of a forward pass, its runs leading [S, B, ...], and returns what takes its place: the same node, or another of its
-// shape. Every net names "hidden", the last hidden layer [S, B, N], and "prediction" [S, B, O].
+// Tap sees a named activation of a forward pass, its runs leading [S, B, ...], and returns what takes its place: the same node, or another
+// of its shape. Every net names "hidden", the last hidden layer [S, B, N], and "prediction" [S, B, O].
 type Tap func(name string, activation *Node) *Node
 
 // Net is a network of one shape.
 type Net interface {
 	Weights() []Weight
-	// Forward evaluates S stacked runs, given their weights, on a batch that they share. It returns the sum of the losses of each task's scored
-	// positions [S, K], and how much each task's positions count together [K], nil where that is the batch's Counts. tap may be nil.
+	// Forward evaluates S stacked runs, given their weights, on a batch that they share. It returns the sum of the losses of each task's
+	// scored positions [S, K], and how much each task's positions count together [K], nil where that is the batch's Counts. tap may be nil.
 	Forward(family tasks.Family, weights []*Node, batch *mixture.Batch, tap Tap) (loss, count *Node)
-	// Cost returns how many weights a sample uses, and how many numbers the net holds for it in a forward pass.
+	// Cost returns how many weights a sample uses, and how many numbers the net holds for it in a forward pass, OwnReadout's aside.
 	Cost() (used, activations int)
 }
 
@@ -95,9 +89,13 @@ type Linear interface {
 // Shallow is a Net whose "hidden" may be its one hidden layer.
 type Shallow interface {
 	Net
-	// Incoming returns which of Weights is the one by which neurons of "hidden" see a sample's inputs [N, D]; -1 where other layers lie between.
+	// Incoming returns which of Weights is the one by which neurons of "hidden" see a sample's inputs [N, D]; -1 where other layers lie
+	// between.
 	Incoming() int
 }
+
+// DefaultKind is the kind that a spec starts from.
+const DefaultKind = "bottleneck"
 
 var kinds = map[string]Kind{}
 
@@ -123,17 +121,13 @@ func Tapped(tap Tap, name string, v *Node) *Node {
 	if tap == nil {
 		return v
 	}
-	lead := swapped(v)
-	if next := tap(name, lead); next != lead {
-		next.AssertDims(lead.Shape().Dimensions...)
-		return swapped(next)
+	lead := Transpose(v, 0, 1)
+	next := tap(name, lead)
+	if next == lead {
+		return v
 	}
-	return v
-}
-
-// swapped exchanges the first two axes.
-func swapped(v *Node) *Node {
-	return Transpose(v, 0, 1)
+	next.AssertDims(lead.Shape().Dimensions...)
+	return Transpose(next, 0, 1)
 }
 
 // Product is an Einsum of two operands in the type of the net's products.

@@ -7,8 +7,8 @@ import (
 	"raretask/tasks"
 )
 
-// Scored returns the sums of losses of each task's samples [S, K], of predictions [B, S, ..., O] of one readout for all tasks, and how much each
-// task's positions count [K], nil where each sample counts once.
+// Scored returns the sums of losses of each task's samples [S, K], of predictions [B, S, ..., O] of one readout for all tasks, and how much
+// each task's positions count [K], nil where each sample counts once.
 func Scored(family tasks.Family, batch *mixture.Batch, yBSO *Node) (lossSK, countK *Node) {
 	lossBS, weight := family.Score(yBSO, InsertAxes(batch.Y, 1))
 	if weight == nil && lossBS.Rank() == 2 {
@@ -45,4 +45,11 @@ func (s Shape) OwnReadout(family tasks.Family, batch *mixture.Batch, hBSN, decod
 	}
 	lossPS := ReduceSum(Mul(lossPSR, InsertAxes(tiles.Mask, 1)), -1)
 	return Einsum("ps,pk->sk", lossPS, tiles.PairTask)
+}
+
+// ReadoutCost returns how many numbers OwnReadout holds for a batch of so many samples: of each pair the hidden layer and the predictions
+// of its rows, and its task's decoder.
+func ReadoutCost(of tasks.Signature, width, batch int) int {
+	pairs, rows := mixture.Pairs(batch, of.Tasks)
+	return pairs * (rows*(width+of.Outputs) + width*of.Outputs)
 }

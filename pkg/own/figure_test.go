@@ -14,7 +14,8 @@ func Norms(runs results.Runs) (chart.Chart, error) {
 	widths, byWidth := results.By(runs, results.Width)
 	for i, w := range widths {
 		for _, r := range byWidth[w] {
-			line := chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("N = %d", w), Color: chart.Ordered(i, len(widths)), Y: r.Series("weight_norm", 0)}
+			line := chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("N = %d", w), Color: chart.Ordered(i, len(widths))}
+			line.Y = r.Series("weight_norm", 0)
 			for _, step := range r.Steps {
 				line.X = append(line.X, float64(step))
 			}

@@ -1,8 +1,6 @@
 package own_test
 
 import (
-	"math/rand/v2"
-
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
@@ -31,8 +29,9 @@ func (g *gated) Weights() []net.Weight {
 	layer := func(name string) net.Weight {
 		return net.Weight{Name: name, Dims: []int{n, d}, Rate: 1, Matrix: true, Initial: net.Uniform(d, n*d)}
 	}
-	return []net.Weight{layer("value"), layer("gate"), {Name: "decoder", Dims: []int{g.of.Tasks, g.of.Outputs, n}, RunAxis: 1, Rate: 1, Matrix: true,
-		Initial: func(random *rand.Rand) []float32 { return net.Uniform(n, g.of.Tasks*g.of.Outputs*n)(random) }}}
+	decoder := net.Weight{Name: "decoder", Dims: []int{g.of.Tasks, g.of.Outputs, n}, RunAxis: 1, Rate: 1, Matrix: true}
+	decoder.Initial = net.Uniform(n, g.of.Tasks*g.of.Outputs*n)
+	return []net.Weight{layer("value"), layer("gate"), decoder}
 }
 
 func (g *gated) Forward(f tasks.Family, weights []*Node, batch *mixture.Batch, tap net.Tap) (loss, count *Node) {

@@ -1,5 +1,5 @@
-// Package own_test is a family of tasks, a net, a metric and a figure of one's own, in the four files beside this one and nowhere else: what README
-// shows, tried here.
+// Package own_test is a family of tasks, a net, a metric and a figure of one's own, in the four files beside this one and nowhere else:
+// what README shows, tried here.
 package own_test
 
 import (

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,16 +24,14 @@ func (d Design) allows(s spec.Setting) bool {
 	})
 }
 
-// Need loads the columns of a design and checks the runs against it. It returns an error that names the setting in which runs differ though they
-// must not, a run that stands there twice, a column that a run has not, with the command that measures it, and a run that did not train to its end.
+// Need loads the columns of a design and checks the runs against it. It returns an error that names the setting in which runs differ
+// though they must not, a run that stands there twice, a column that a run has not, with the command that measures it, and a run that did
+// not train to its end.
 func (rs Runs) Need(d Design) error {
 	if len(rs) == 0 {
 		return fmt.Errorf("results: no runs: want those of a sweep that ran to its end")
 	}
-	if err := unique(rs); err != nil {
-		return err
-	}
-	if err := rs.alike(d); err != nil {
+	if err := cmp.Or(unique(rs), rs.alike(d)); err != nil {
 		return err
 	}
 	for _, r := range rs {

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -9,22 +10,36 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/parquet-go/parquet-go"
-
 	"raretask/pkg/spec"
 )
 
-// Export writes the results of files as one table of comma-separated values, or as Parquet, and returns its number of rows. A row is a run, step and
-// task, with a column for each setting, which has the setting's key as its name, and for each metric; columns of a run's own stand on every task's row.
-// Long makes it a row for each run, step, task and metric with the metric's value; of metrics of a run's own the task is empty.
+// Export writes the results of files as one table of comma-separated values, or as Parquet, and returns its number of rows. A row is a run,
+// step and task, with a column for each setting, which has the setting's key as its name, and for each metric; columns of a run's own stand
+// on every task's row. Long makes it a row for each run, step, task and metric with the metric's value; of metrics of a run's own the task
+// is empty.
 func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 	e := &exporter{long: long}
 	for _, f := range files {
-		e.add(f)
+		e.columns = union(e.columns, columnFields(f.Columns))
+		for _, s := range f.Stack[0].Settings() {
+			for _, part := range parts(s) {
+				e.settings = union(e.settings, []field{{part.key, s.About, typeOf(part.value)}})
+			}
+		}
 	}
+	measured := e.columns
+	if long {
+		measured = []field{{"metric", "name of the column", words}, {"value", "of the metric, in its unit", singles}}
+	}
+	e.fields = slices.Concat([]field{runField, stackField}, e.settings, []field{
+		{"parameters", "numbers that the run trains", whole},
+		{"diverged", "step at which the run diverged; null: never", whole},
+		stepField, {"samples", "samples seen", whole},
+		taskField, {"frequency", "share of task k in the mixture pi_k", doubles},
+	}, measured)
 	if asParquet {
 		t := newTable(to, e.fields)
-		e.write = func(row []any) error { return t.write(values(row)) }
+		e.write = t.write
 		if err := e.all(files); err != nil {
 			return e.rows, err
 		}
@@ -41,50 +56,25 @@ func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 	e.write = func(row []any) error { return w.Write(texts(row, e.fields)) }
 	err := e.all(files)
 	w.Flush()
-	if err == nil {
-		err = w.Error()
-	}
-	return e.rows, err
+	return e.rows, cmp.Or(err, w.Error())
 }
 
 type exporter struct {
-	long     bool
-	fields   []field
-	settings []string // keys, of all files
-	columns  []string // of all files
-	rows     int
-	write    func(row []any) error
+	long              bool
+	settings, columns []field // of all files
+	fields            []field // of the table
+	rows              int
+	write             func(row []any) error
 }
 
-// add makes room for the settings and columns of a file.
-func (e *exporter) add(f *File) {
-	if e.fields == nil {
-		e.fields = []field{runField, stackField, {name: "parameters", about: "numbers that the run trains", kind: whole},
-			{name: "diverged", about: "step at which the run diverged; null: never", kind: whole},
-			stepField, {name: "samples", about: "samples seen", kind: whole},
-			taskField, {name: "frequency", about: "share of task k in the mixture pi_k", kind: doubles}}
-		if e.long {
-			e.fields = append(e.fields, field{name: "metric", about: "name of the column", kind: words},
-				field{name: "value", about: "of the metric, in its unit", kind: singles})
+// union returns fields and those of more whose names are not among them.
+func union(fields, more []field) []field {
+	for _, m := range more {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == m.name }) {
+			fields = append(fields, m)
 		}
 	}
-	for _, s := range f.Stack[0].Settings() {
-		for _, part := range parts(s) {
-			if !slices.Contains(e.settings, part.key) {
-				// Settings stand after run and stack.
-				e.fields = slices.Insert(e.fields, 2+len(e.settings), field{name: part.key, about: s.About, kind: kindOf(part.value)})
-				e.settings = append(e.settings, part.key)
-			}
-		}
-	}
-	for _, c := range f.Columns {
-		if !slices.Contains(e.columns, c.Name) {
-			e.columns = append(e.columns, c.Name)
-			if !e.long {
-				e.fields = append(e.fields, field{name: c.Name, about: c.About})
-			}
-		}
-	}
+	return fields
 }
 
 // part is a setting, or one of the numbers of a setting that has several.
@@ -105,14 +95,13 @@ func parts(s spec.Setting) []part {
 	return all
 }
 
-func kindOf(v any) kind {
+// typeOf returns what a column of a setting holds.
+func typeOf(v any) reflect.Type {
 	switch v.(type) {
-	case string:
-		return words
-	case float64:
-		return doubles
+	case int, uint32:
+		return whole
 	}
-	return whole
+	return reflect.TypeOf(v)
 }
 
 func (e *exporter) all(files []*File) error {
@@ -138,8 +127,8 @@ func (e *exporter) run(f *File, r *Run) error {
 		}
 	}
 	head := []any{r.ID, r.Stack}
-	for _, key := range e.settings {
-		head = append(head, own[key])
+	for _, s := range e.settings {
+		head = append(head, own[s.name])
 	}
 	head = append(head, r.Run.Parameters(), nil)
 	if r.Diverged >= 0 {
@@ -161,7 +150,7 @@ func (e *exporter) run(f *File, r *Run) error {
 func (e *exporter) row(f *File, r *Run, i, k int, row []any) error {
 	if !e.long {
 		for _, c := range e.columns {
-			row = append(row, r.Value(c, i, k))
+			row = append(row, r.Value(c.name, i, k))
 		}
 		e.rows++
 		return e.write(row)
@@ -182,24 +171,6 @@ func (e *exporter) row(f *File, r *Run, i, k int, row []any) error {
 	return nil
 }
 
-// values returns a row as Parquet has it.
-func values(row []any) parquet.Row {
-	out := make(parquet.Row, len(row))
-	for i, v := range row {
-		switch v := v.(type) {
-		case string:
-			out[i] = parquet.ByteArrayValue([]byte(v)).Level(0, 1, i)
-		case int:
-			out[i] = parquet.Int64Value(int64(v)).Level(0, 1, i)
-		case uint32:
-			out[i] = parquet.Int64Value(int64(v)).Level(0, 1, i)
-		case float64:
-			out[i] = parquet.DoubleValue(v).Level(0, 1, i)
-		}
-	}
-	return out
-}
-
 // texts returns a row as comma-separated values have it; null is empty.
 func texts(row []any, fields []field) []string {
 	out := make([]string, len(row))
@@ -208,7 +179,7 @@ func texts(row []any, fields []field) []string {
 		case nil:
 		case float64:
 			if !math.IsNaN(v) {
-				out[i] = strconv.FormatFloat(v, 'g', -1, map[bool]int{true: 32, false: 64}[fields[i].kind == singles])
+				out[i] = strconv.FormatFloat(v, 'g', -1, fields[i].of.Bits())
 			}
 		default:
 			out[i] = fmt.Sprint(v)

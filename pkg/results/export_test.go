@@ -141,13 +141,15 @@ func TestExportWide(t *testing.T) {
 		columns []string
 	}{
 		{1, `["regression" "4" "2" "" "" "" "0" "1" "" "0.5" ""]`,
-			[]string{"mixture.family", "mixture.dim", "mixture.alpha.2", "mixture.bits", "mixture.seed", "diverged", "step", "task", "train_loss", "loss_sampled", "cosine"}},
+			[]string{"mixture.family", "mixture.dim", "mixture.alpha.2", "mixture.bits", "mixture.seed", "diverged",
+				"step", "task", "train_loss", "loss_sampled", "cosine"}},
 		{2, `["" "+Inf" "0.9" "0.999"]`, []string{"train_loss", "loss_sampled", "train.betas.1", "train.betas.2"}},
 		{3, `["10" "2560" "0.25" "0.125"]`, []string{"step", "samples", "train_loss", "loss_sampled"}},
 		{4, `["0.25" ""]`, []string{"train_loss", "loss_sampled"}},
 		{5, `["3" "7"]`, []string{"net.width", "diverged"}},
 		{9, `["parity" "" "" "8" "4000000000" "2" "0.30000000000000004" "" "0.1" "-1"]`,
-			[]string{"mixture.family", "mixture.dim", "mixture.alpha.1", "mixture.bits", "mixture.seed", "net.depth", "train.rate", "train_loss", "loss_sampled", "cosine"}},
+			[]string{"mixture.family", "mixture.dim", "mixture.alpha.1", "mixture.bits", "mixture.seed", "net.depth",
+				"train.rate", "train_loss", "loss_sampled", "cosine"}},
 		{11, `["3" "" "0.33333334"]`, []string{"task", "loss_sampled", "cosine"}},
 	} {
 		if got := at(t, text, c.line, c.columns...); got != c.want {

@@ -19,8 +19,8 @@ import (
 	_ "raretask/pkg/exact"
 )
 
-// published returns the results that the notebooks draw. Tests of them are skipped only while every file there is of the format before this one,
-// which .ci/refresh renews all at once; from the first new one on, an old one is an error.
+// published returns the results that the notebooks draw. Tests of them are skipped only while every file there is of the format before
+// this one, which .ci/refresh renews all at once; from the first new one on, an old one is an error.
 func published(t *testing.T) (dir string, files []*results.File) {
 	t.Helper()
 	root, err := backend.Root()
@@ -54,8 +54,8 @@ func published(t *testing.T) (dir string, files []*results.File) {
 	return dir, files
 }
 
-// Every evaluation of every published run obeys what holds for every encoder: Theorem 4's bound, and tasks that never help each other's gradients;
-// and each file is named by the stack it holds, of this engine.
+// Every evaluation of every published run obeys what holds for every encoder: Theorem 4's bound, and tasks that never help each other's
+// gradients; and each file is named by the stack it holds, of this engine.
 func TestPublishedResultsObeyTheory(t *testing.T) {
 	_, files := published(t)
 	gradients, interferences := 0, 0

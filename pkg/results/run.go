@@ -1,10 +1,11 @@
-// Package results keeps what training measured: one Parquet file for each stack of runs, named by its content, sealed by a digest, renamed into
-// place, and readable by pandas, polars and DuckDB as it is; and the weights that were kept, as safetensors. A stack whose file exists and holds
-// what is asked is never trained again.
+// Package results keeps what training measured: one Parquet file for each stack of runs, named by its content, sealed by a digest,
+// renamed into place, and readable by pandas, polars and DuckDB as it is; and the weights that were kept, as safetensors. A stack whose
+// file exists and holds what is asked is never trained again.
 package results
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -21,8 +22,8 @@ type Run struct {
 	Diverged int
 	Steps    []int // at which it was evaluated, ascending
 
-	values map[string][]float64 // of each column that is loaded, [step] or [step][task]
-	file   *File                // that columns are loaded from; nil: what is there is all
+	values map[string][]float64 // of each column, [step] or [step][task], of a run in memory
+	file   *File                // that the others' columns are loaded from
 	at     int                  // index among the file's runs
 }
 
@@ -31,10 +32,20 @@ func NewRun(run spec.Run, steps []int, values map[string][]float64) *Run {
 	return &Run{Run: run, ID: run.Hash(), Stack: spec.Stack{run}.Hash(), Diverged: -1, Steps: steps, values: values}
 }
 
-// Value returns a column at the i-th of Steps, for a task counted from 1 (of a column of the run's own: for whatever task); NaN where it is missing.
-// Columns must have been loaded by Runs.Need.
+// column returns a column as it is loaded, [step] or [step][task].
+func (r *Run) column(name string) []float64 {
+	if r.file == nil {
+		return r.values[name]
+	}
+	values := r.file.values[name]
+	n := len(values) / len(r.file.Stack)
+	return values[r.at*n:][:n]
+}
+
+// Value returns a column at the i-th of Steps, for a task counted from 1 (of a column of the run's own: for whatever task); NaN where it is
+// missing. Columns must have been loaded by Runs.Need.
 func (r *Run) Value(column string, i, task int) float64 {
-	values := r.values[column]
+	values := r.column(column)
 	switch len(values) {
 	case 0:
 		return math.NaN()
@@ -46,13 +57,16 @@ func (r *Run) Value(column string, i, task int) float64 {
 
 // Has reports whether a column is loaded and has a number somewhere.
 func (r *Run) Has(column string) bool {
-	return slices.ContainsFunc(r.values[column], func(v float64) bool { return !math.IsNaN(v) })
+	return slices.ContainsFunc(r.column(column), func(v float64) bool { return !math.IsNaN(v) })
 }
 
 // Measured reports whether a column was measured, be it loaded or not.
 func (r *Run) Measured(column string) bool {
-	_, loaded := r.values[column]
-	return loaded || r.file != nil && slices.ContainsFunc(r.file.Columns, func(c train.Column) bool { return c.Name == column })
+	if r.file != nil {
+		return slices.ContainsFunc(r.file.Columns, func(c train.Column) bool { return c.Name == column })
+	}
+	_, there := r.values[column]
+	return there
 }
 
 // Last returns the index of the last of Steps, which is that of the end of training for runs that Need has seen.
@@ -63,15 +77,6 @@ func (r *Run) Final(column string, task int) float64 { return r.Value(column, r.
 
 // Index returns where a step stands in Steps.
 func (r *Run) Index(step int) (i int, found bool) { return slices.BinarySearch(r.Steps, step) }
-
-// final leaves the last step alone.
-func (r *Run) final() {
-	for c, values := range r.values {
-		n := len(values) / len(r.Steps)
-		r.values[c] = values[len(values)-n:]
-	}
-	r.Steps = r.Steps[r.Last():]
-}
 
 // Samples returns how many samples the run has seen after a step.
 func (r *Run) Samples(step int) float64 { return float64(step) * float64(r.Train.Batch) }
@@ -85,12 +90,7 @@ func By[K int | uint32 | float64 | string](runs Runs, key func(*Run) K) ([]K, ma
 	for _, r := range runs {
 		by[key(r)] = append(by[key(r)], r)
 	}
-	keys := make([]K, 0, len(by))
-	for k := range by {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys, by
+	return slices.Sorted(maps.Keys(by)), by
 }
 
 // Where returns the runs that pass a test.
@@ -146,8 +146,8 @@ func unique(runs Runs) error {
 		case before == r.Stack:
 			return fmt.Errorf("results: run %s (width %d, seed %d) twice: want each once", r.ID, r.Net.Width, r.Train.Seed)
 		default:
-			return fmt.Errorf("results: run %s (width %d, seed %d) of stacks %s and %s, which round otherwise: want one of the two, chosen by its stack",
-				r.ID, r.Net.Width, r.Train.Seed, before, r.Stack)
+			return fmt.Errorf("results: run %s (width %d, seed %d) of stacks %s and %s, which round otherwise: "+
+				"want one of the two, chosen by its stack", r.ID, r.Net.Width, r.Train.Seed, before, r.Stack)
 		}
 	}
 	return nil

@@ -28,7 +28,8 @@ func with(change func(*spec.Run)) spec.Run {
 	return run
 }
 
-// Runs that differ in a setting that an analysis doesn't know of are an error that names it; seeds, and how often runs were looked at, may differ.
+// Runs that differ in a setting that an analysis doesn't know of are an error that names it; seeds, and how often runs were looked at,
+// may differ.
 func TestDesignNamesWhatDiffers(t *testing.T) {
 	data := uint32(7)
 	for key, c := range map[string]struct {
@@ -86,7 +87,8 @@ func TestDesignNamesWhatDiffers(t *testing.T) {
 
 // One run is one result: in two stacks it rounds otherwise (width 32, seed 24 of parity once counted twice).
 func TestOneRunOneNumber(t *testing.T) {
-	a, b := of(with(func(r *spec.Run) { r.Net.Width, r.Train.Seed = 32, 24 })), of(with(func(r *spec.Run) { r.Net.Width, r.Train.Seed = 32, 24 }))
+	wide := with(func(r *spec.Run) { r.Net.Width, r.Train.Seed = 32, 24 })
+	a, b := of(wide), of(wide)
 	b[0].Stack = "another"
 	for _, join := range []func() error{
 		func() error { _, err := Join(a, b); return err },
@@ -129,7 +131,8 @@ func TestNeedRefuses(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	run := with(func(r *spec.Run) { r.Train.Steps = 4 })
-	r := NewRun(run, []int{0, 2, 4}, map[string][]float64{"own": {1, 2, 3}, "each": {1, 2, 3, 4, 5, math.NaN()}, "none": {math.NaN(), math.NaN(), math.NaN()}})
+	r := NewRun(run, []int{0, 2, 4}, map[string][]float64{"own": {1, 2, 3}, "each": {1, 2, 3, 4, 5, math.NaN()},
+		"none": {math.NaN(), math.NaN(), math.NaN()}})
 	for _, c := range []struct {
 		column  string
 		i, task int

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,11 +49,11 @@ func Open() (*Store, error) {
 }
 
 // Path returns the file of a stack's results on a backend.
-func (s *Store) Path(stack spec.Stack, id backend.Identity) string { return s.path(stack, id.Key()) }
-
-func (s *Store) path(stack spec.Stack, key string) string {
-	return filepath.Join(s.Dir, stack.Hash()+"-"+key+".parquet")
+func (s *Store) Path(stack spec.Stack, id backend.Identity) string {
+	return s.path(stack.Hash(), id.Key())
 }
+
+func (s *Store) path(hash, key string) string { return filepath.Join(s.Dir, hash+"-"+key+".parquet") }
 
 // ErrMissing says that a stack has no results yet.
 var ErrMissing = errors.New("no results yet")
@@ -64,8 +63,8 @@ type Want struct {
 	Columns []string // by name
 	Steps   []int    // at which they are known
 	Keep    []int    // steps after which weights are kept
-	// Named says that metrics or weights were asked for by name. Published results, of which notebooks have left what they don't draw, do where none
-	// were.
+	// Named says that metrics or weights were asked for by name. Published results, of which notebooks have left what they don't draw, do
+	// where none were.
 	Named bool
 }
 
@@ -83,43 +82,39 @@ func (e *IncompleteError) Error() string {
 
 // Backends returns the keys of all backends that have results, ascending.
 func (s *Store) Backends() ([]string, error) {
-	keys := map[string]bool{}
-	err := named(s.Dir, ".parquet", func(name string) error {
-		_, key, _ := strings.Cut(name, "-")
-		keys[key] = true
-		return nil
-	})
-	return slices.Sorted(maps.Keys(keys)), err
+	keys, err := named(s.Dir, ".parquet")
+	for i, name := range keys {
+		_, keys[i], _ = strings.Cut(name, "-")
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), err
 }
 
-// named calls f with the names, less the ending, of the files in a folder that end so. (No pattern: the folder's name may have characters that mean
-// something in one.)
-func named(dir, ending string, f func(name string) error) error {
+// named returns the names, less the ending, of the files in a folder that end so. (No pattern: the folder's name may have characters that
+// mean something in one.)
+func named(dir, ending string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !notThere(err) {
-		return fmt.Errorf("results: %w", err)
+		return nil, fmt.Errorf("results: %w", err)
 	}
 	for _, e := range entries {
 		if name, found := strings.CutSuffix(e.Name(), ending); found {
-			if err := f(name); err != nil {
-				return err
-			}
+			names = append(names, name)
 		}
 	}
-	return nil
+	return names, nil
 }
 
-// Find returns the results of a stack that hold what is wanted, on the first of the backends, given by their keys, that has such, or published ones.
-// The error is ErrMissing where there are none; a *DamagedError, *OlderError or *IncompleteError where its own are not what they should be.
+// Find returns the results of a stack that hold what is wanted, on the first of the backends, given by their keys, that has such, or
+// published ones. The error is ErrMissing where there are none; a *DamagedError, *OlderError or *IncompleteError where its own are not
+// what they should be.
 func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 	var wrong error
+	hash := stack.Hash()
 	for _, key := range on {
-		path := s.path(stack, key)
+		path := s.path(hash, key)
 		file, err := OpenFile(path)
-		if notThere(err) {
-			continue
-		}
-		if err == nil && (file.Hash != stack.Hash() || file.Backend.Key() != key) {
+		if err == nil && (file.Hash != hash || file.Backend.Key() != key) {
 			err = &DamagedError{path, fmt.Errorf("it holds stack %s of %s", file.Hash, file.Backend)}
 		}
 		if err == nil {
@@ -128,13 +123,15 @@ func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 		if err == nil {
 			return file, nil
 		}
-		wrong = err
+		if !notThere(err) {
+			wrong = err
+		}
 	}
 	if s.Published != "" {
-		file, err := OpenFile(publishedPath(s.Published, stack))
+		file, err := OpenFile(publishedPath(s.Published, hash))
 		var older *OlderError
 		switch {
-		case err == nil && file.Hash != stack.Hash():
+		case err == nil && file.Hash != hash:
 			wrong = cmp.Or[error](wrong, &DamagedError{file.Path, fmt.Errorf("it holds stack %s", file.Hash)})
 		case err == nil && (!want.Named && file.asOften(stack) || s.complete(file, want) == nil):
 			return file, nil
@@ -142,10 +139,7 @@ func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 			wrong = cmp.Or(wrong, err)
 		}
 	}
-	if wrong != nil {
-		return nil, wrong
-	}
-	return nil, ErrMissing
+	return nil, cmp.Or(wrong, ErrMissing)
 }
 
 // asOften reports whether the file's runs were looked at as often as those of a stack of its hash, which leaves that out.
@@ -167,7 +161,7 @@ func (s *Store) complete(f *File, want Want) error {
 		}
 	}
 	for _, step := range want.Keep {
-		if _, err := os.Stat(s.weightsPath(f.Path, step)); err != nil {
+		if _, err := s.Weights(f, step); err != nil { // not there, or damaged
 			missing.Keep = append(missing.Keep, step)
 		}
 	}
@@ -177,12 +171,11 @@ func (s *Store) complete(f *File, want Want) error {
 	return nil
 }
 
-// Publish writes what notebooks need of a file's runs to dir, under the name that published results have, for authors of notebooks to commit: columns,
-// and of the steps all or the last alone. What is published there already stays.
+// Publish writes what notebooks need of a file's runs to dir, under the name that published results have, for authors of notebooks to
+// commit: columns, and of the steps all or the last alone. What is published there already stays.
 func Publish(f *File, dir string, columns []string, final bool) error {
-	path := publishedPath(dir, f.Stack)
+	path := publishedPath(dir, f.Hash)
 	part := *f
-	part.values = nil
 	part.Kept = nil
 	if before, err := OpenFile(path); err == nil && before.Hash == f.Hash {
 		final = final && len(before.Steps) == 1
@@ -199,9 +192,6 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 		if err := r.load(columns); err != nil {
 			return err
 		}
-		if final {
-			r.final()
-		}
 	}
 	data, err := part.encode(runs)
 	if err != nil {
@@ -210,9 +200,27 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 	return WriteFile(path, func(to *os.File) error { _, err := to.Write(data); return err })
 }
 
-func publishedPath(dir string, stack spec.Stack) string {
-	return filepath.Join(dir, stack.Hash()+".parquet")
+// Publish writes all that is known of the runs to dir, as published results. Those of a sweep that names its metrics must be whole: that is
+// what such a sweep asks of published results.
+func (rs Runs) Publish(dir string) error {
+	seen := map[*File]bool{}
+	for _, r := range rs {
+		if r.file == nil || seen[r.file] {
+			continue
+		}
+		seen[r.file] = true
+		var all []string
+		for _, c := range r.file.Columns {
+			all = append(all, c.Name)
+		}
+		if err := Publish(r.file, dir, all, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+func publishedPath(dir, hash string) string { return filepath.Join(dir, hash+".parquet") }
 
 // Unfinished returns the path, without an ending, of what is kept of a stack on a backend while it trains.
 func (s *Store) Unfinished(stack spec.Stack, id backend.Identity) string {
@@ -225,7 +233,8 @@ func (s *Store) Lock(stack spec.Stack) string { return filepath.Join(s.Unfinishe
 // UnfinishedDir returns the folder of locks and of what is kept of stacks while they train.
 func (s *Store) UnfinishedDir() string { return filepath.Join(s.Dir, "unfinished") }
 
-// Write stores the results of a stack, given what a file of them holds and runs with its columns, and returns the file, which appears whole or not at all.
+// Write stores the results of a stack, given what a file of them holds and runs with its columns, and returns the file, which appears
+// whole or not at all.
 func (s *Store) Write(f *File, runs Runs) (*File, error) {
 	stack, id := f.Stack, f.Backend
 	f.Path, f.Hash, f.Diverged, f.values = s.Path(stack, id), stack.Hash(), nil, nil
@@ -239,7 +248,8 @@ func (s *Store) Write(f *File, runs Runs) (*File, error) {
 	return f, writeFile(f.Path, s.Unfinished(stack, id), func(to *os.File) error { _, err := to.Write(data); return err })
 }
 
-// WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains.
+// WriteFile writes a file under a temporary name beside path and renames it into place; on any error nothing remains. Everybody may
+// read it unless write changes its mode.
 func WriteFile(path string, write func(*os.File) error) error {
 	return writeFile(path, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)), write)
 }
@@ -262,13 +272,13 @@ func writeFile(path, prefix string, write func(*os.File) error) (err error) {
 			err = fmt.Errorf("results: %s: %w", path, err)
 		}
 	}()
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
 	if err := write(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil { // a full disk shows here at the latest
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {

@@ -283,8 +283,8 @@ func TestTruncatedFile(t *testing.T) {
 	}
 }
 
-// Of every mutant of a result file (200, or RARETASK_MUTATIONS) none passes: it is refused as damaged or holds the same. Nor does reading one
-// panic or take much memory.
+// Of every mutant of a result file (200, or RARETASK_MUTATIONS) none passes: it is refused as damaged or holds the same. Nor does reading
+// one panic or take much memory.
 func TestMutants(t *testing.T) {
 	store := &Store{Dir: t.TempDir()}
 	f := written(t, store)
@@ -625,7 +625,9 @@ func TestHeadMatchesRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range [][2]string{{`"steps":[0,10]`, `"steps":[0123]`}, {`"steps":[0,10]`, `"steps":[ 10 ]`}, {`"diverged":[-1,7]`, `"diverged":[1234]`}} {
+	for _, c := range [][2]string{
+		{`"steps":[0,10]`, `"steps":[0123]`}, {`"steps":[0,10]`, `"steps":[ 10 ]`}, {`"diverged":[-1,7]`, `"diverged":[1234]`},
+	} {
 		if err := os.WriteFile(f.Path, resealed(t, data, []byte(c[0]), []byte(c[1])), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -9,43 +9,54 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"raretask/pkg/train"
 )
 
-// kind is what a column of a table holds; all may be null.
-type kind int
-
-const (
-	singles kind = iota // float32
-	doubles             // float64, few different ones
-	whole               // int64
-	words               // texts, few different ones
-)
-
-// field is a column of a table.
+// field is a column of a table; all may be null.
 type field struct {
 	name, about string
-	kind        kind
+	of          reflect.Type // one of those below
 }
+
+// What columns hold. All but singles have few different values.
+var (
+	singles = reflect.TypeFor[float32]()
+	doubles = reflect.TypeFor[float64]()
+	whole   = reflect.TypeFor[int64]()
+	words   = reflect.TypeFor[string]()
+)
 
 // Columns that result files and exports have in common.
 var (
-	runField   = field{name: "run", about: "hash of the run's settings", kind: words}
-	stackField = field{name: "stack", about: "hash of the stack that it trained in", kind: words}
-	stepField  = field{name: "step", about: "steps done", kind: whole}
-	taskField  = field{name: "task", about: "task k, 1 = most frequent", kind: whole}
+	runField   = field{"run", "hash of the run's settings", words}
+	stackField = field{"stack", "hash of the stack that it trained in", words}
+	stepField  = field{"step", "steps done", whole}
+	taskField  = field{"task", "task k, 1 = most frequent", whole}
 )
 
-// goType returns the type and tag of a struct field that has the column's Parquet type.
-func (f field) goType() (reflect.Type, string) {
-	switch f.kind {
-	case doubles:
-		return reflect.TypeFor[*float64](), ",optional,dict"
-	case whole:
-		return reflect.TypeFor[*int64](), ",optional,dict"
-	case words:
-		return reflect.TypeFor[*string](), ",optional,dict"
+// columnFields returns the fields of columns.
+func columnFields(columns []train.Column) []field {
+	var fields []field
+	for _, c := range columns {
+		fields = append(fields, field{c.Name, c.About, singles})
 	}
-	return reflect.TypeFor[*float32](), ",optional"
+	return fields
+}
+
+// value returns a text or a number as the column has it; nil and NaN are null.
+func (f field) value(v any) parquet.Value {
+	switch v := v.(type) {
+	case float64:
+		if math.IsNaN(v) {
+			return parquet.NullValue()
+		} else if f.of == singles {
+			return parquet.FloatValue(float32(v))
+		}
+	case uint32:
+		return parquet.Int64Value(int64(v))
+	}
+	return parquet.ValueOf(v)
 }
 
 // compression is shared by all files: a codec of its own would allocate and clear 8 MB for each file, which for a thousand small ones is
@@ -54,7 +65,7 @@ var compression = &zstd.Codec{Level: zstd.SpeedBetterCompression}
 
 // table writes rows of a Parquet file whose columns are known only at run time.
 type table struct {
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	fields []field
 	rows   []parquet.Row
 }
@@ -64,8 +75,13 @@ func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *ta
 	var all []reflect.StructField
 	about := map[string]string{}
 	for i, f := range fields {
-		kind, tag := f.goType()
-		all = append(all, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: kind, Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", f.name+tag))})
+		tag := f.name + ",optional"
+		if f.of != singles {
+			tag += ",dict"
+		}
+		all = append(all, reflect.StructField{
+			Name: fmt.Sprintf("F%d", i), Type: reflect.PointerTo(f.of), Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", tag)),
+		})
 		about[f.name] = f.about
 	}
 	docs, err := json.Marshal(about)
@@ -73,24 +89,21 @@ func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *ta
 		panic(err) // a map of strings always has a JSON form
 	}
 	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(all)).Interface())
-	options = append(options, schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, ""), parquet.KeyValueMetadata("columns", string(docs)))
-	return &table{w: parquet.NewWriter(to, options...), fields: fields}
+	options = append(options, schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, ""),
+		parquet.KeyValueMetadata("columns", string(docs)))
+	return &table{w: parquet.NewGenericWriter[any](to, options...), fields: fields}
 }
 
 // together is how many rows are handed on at a time.
 const together = 512
 
-// write writes a row of non-null values, or values without a level for null, column by column.
-func (t *table) write(row parquet.Row) error {
+// write writes a row: a value of each column.
+func (t *table) write(row []any) error {
 	own := make(parquet.Row, len(row))
 	for i, v := range row {
-		switch {
-		case v.IsNull() || v.Kind() == parquet.Double && math.IsNaN(v.Double()):
-			own[i] = parquet.NullValue().Level(0, 0, i)
-		case t.fields[i].kind == singles:
-			own[i] = parquet.FloatValue(float32(v.Double())).Level(0, 1, i)
-		default:
-			own[i] = v.Level(0, 1, i)
+		own[i] = t.fields[i].value(v).Level(0, 1, i)
+		if own[i].IsNull() {
+			own[i] = own[i].Level(0, 0, i)
 		}
 	}
 	if t.rows = append(t.rows, own); len(t.rows) < together {

@@ -2,15 +2,18 @@ package results
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/checkpoint"
+	"raretask/pkg/seal"
 	"raretask/pkg/spec"
 	"raretask/pkg/train"
 )
@@ -21,17 +24,14 @@ func (s *Store) weightsPath(results string, step int) string {
 	return filepath.Join(s.Dir, "weights", fmt.Sprintf("%s-%d.safetensors", name, step))
 }
 
-// WriteWeights keeps the weights of a stack's runs after a step: a sealed safetensors file with an array RUN.NAME for each weight of each run, RUN the
-// hash of its settings.
+// WriteWeights keeps the weights of a stack's runs after a step: a sealed safetensors file with an array RUN.NAME for each weight of each
+// run, RUN the hash of its settings.
 func (s *Store) WriteWeights(stack spec.Stack, id backend.Identity, w train.Weights) error {
 	var arrays []checkpoint.Array
 	for i, run := range stack {
 		hash := run.Hash()
 		for j, weight := range run.New().Weights() {
-			data := make([]byte, 0, 4*len(w.Runs[i][j]))
-			for _, v := range w.Runs[i][j] {
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-			}
+			data := dtypes.UnsafeByteSlice(w.Runs[i][j]) // no copy: a stack's weights may be much of what memory holds
 			arrays = append(arrays, checkpoint.Array{Name: hash + "." + weight.Name, DType: "F32", Dims: weight.Dims, Data: data})
 		}
 	}
@@ -45,6 +45,9 @@ func (s *Store) Weights(f *File, step int) (train.Weights, error) {
 	w := train.Weights{Step: step}
 	path := s.weightsPath(f.Path, step)
 	arrays, metadata, err := checkpoint.ReadSealed(path)
+	if errors.Is(err, seal.ErrDamaged) {
+		return w, fmt.Errorf("%w; running the sweep again with keep: [%d] in its spec replaces it", err, step)
+	}
 	if err != nil {
 		return w, err
 	}
@@ -60,9 +63,7 @@ func (s *Store) Weights(f *File, step int) (train.Weights, error) {
 				return w, fmt.Errorf("results: %s: array %d is not %s of run %s", path, at, weight.Name, run.Hash())
 			}
 			values := make([]float32, weight.Size())
-			for i := range values {
-				values[i] = math.Float32frombits(binary.LittleEndian.Uint32(arrays[at].Data[4*i:]))
-			}
+			binary.Decode(arrays[at].Data, binary.LittleEndian, values) // as many bytes as values
 			own, at = append(own, values), at+1
 		}
 		w.Runs = append(w.Runs, own)
@@ -77,21 +78,21 @@ func (s *Store) RemoveWeights(stacks []spec.Stack) (int64, error) {
 		ours[stack.Hash()] = true
 	}
 	bytes := int64(0)
-	err := named(filepath.Join(s.Dir, "weights"), ".safetensors", func(name string) error {
+	files, err := named(filepath.Join(s.Dir, "weights"), ".safetensors")
+	for _, name := range files {
 		hash, _, _ := strings.Cut(name, "-")
 		path := filepath.Join(s.Dir, "weights", name+".safetensors")
 		info, err := os.Stat(path)
 		if !ours[hash] || notThere(err) {
-			return nil
+			continue
 		}
 		if err == nil {
 			err = os.Remove(path)
 		}
 		if err != nil && !notThere(err) {
-			return fmt.Errorf("results: %w", err)
+			return bytes, fmt.Errorf("results: %w", err)
 		}
 		bytes += info.Size()
-		return nil
-	})
+	}
 	return bytes, err
 }

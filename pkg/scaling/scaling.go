@@ -28,12 +28,11 @@ func PowerLaw(x, y []float64) (Line, error) {
 		return Line{}, err
 	}
 	intercept, slope := stat.LinearRegression(lx, ly, nil, false)
-	sum := 0.
+	squares := 0.
 	for i := range lx {
-		d := ly[i] - intercept - slope*lx[i]
-		sum += d * d
+		squares += math.Pow(ly[i]-intercept-slope*lx[i], 2)
 	}
-	return Line{slope, intercept, math.Sqrt(sum / float64(len(x)))}, nil
+	return Line{slope, intercept, math.Sqrt(squares / float64(len(x)))}, nil
 }
 
 // Censored fits y = A x^b where some y are only known to be larger than what stands there (a task that was not learned by

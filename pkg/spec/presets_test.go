@@ -12,6 +12,7 @@ import (
 
 // presets are the numbers of runs and of stacks at every scale: results that were trained are found by them.
 var presets = map[string][3][2]int{
+	"allocation": {{2, 1}, {2, 1}, {2, 1}}, "allocation-parity": {{2, 1}, {2, 1}, {2, 1}},
 	"controls": {{4, 2}, {25, 5}, {20, 5}}, "controls-mlp": {{2, 2}, {15, 5}, {20, 5}}, "controls-parity": {{2, 2}, {20, 5}, {20, 5}},
 	"fig2": {{6, 2}, {24, 3}, {24, 3}}, "fig3": {{6, 2}, {24, 3}, {24, 3}}, "fig4": {{12, 4}, {60, 15}, {150, 30}},
 	"fig12": {{6, 2}, {21, 3}, {24, 3}}, "fig13": {{6, 2}, {21, 3}, {24, 3}}, "fig14": {{6, 2}, {21, 3}, {24, 3}},
@@ -48,11 +49,12 @@ func TestPresetsPlan(t *testing.T) {
 // Names of metrics are known where measuring is, which answers with the spec's line.
 func TestMetrics(t *testing.T) {
 	for text, want := range map[string]string{
-		"train: {steps: 5}\nmetrics: [exact]\n":                  "",
-		"train: {steps: 5}\nmetrics: []\n":                       "",
-		"train: {steps: 5}\nmetrics: [exact, norm_of_weights]\n": "x.yaml:2: metrics: norm_of_weights: want exact, loss_sampled, train_loss",
-		"metrics: [exact, exact]\n":                              "x.yaml:1: metrics: exact: want each name once",
-		"scales: {smoke: {metrics: [\nnone]}}\n":                 "x.yaml:1: metrics: none: want exact",
+		"train: {steps: 5}\nmetrics: [exact]\n": "",
+		"train: {steps: 5}\nmetrics: []\n":      "",
+		"train: {steps: 5}\nmetrics: [exact, norm_of_weights]\n": "" +
+			"x.yaml:2: metrics: norm_of_weights: want allocation, exact, loss_sampled, train_loss",
+		"metrics: [exact, exact]\n":              "x.yaml:1: metrics: exact: want each name once",
+		"scales: {smoke: {metrics: [\nnone]}}\n": "x.yaml:1: metrics: none: want allocation, exact",
 	} {
 		s, err := spec.Parse("x.yaml", []byte(text), "smoke")
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"raretask/tasks"
 )
@@ -24,39 +25,47 @@ type Setting struct {
 
 // Settings returns every setting of a run in the order of a spec, those of its family and its kind of net included.
 func (r Run) Settings() []Setting {
-	r = r.canonical()
 	data := r.Train.DataSeed()
 	r.Train.Data = &data
 	return collect(nil, "", reflect.ValueOf(r))
 }
 
 func collect(settings []Setting, prefix string, v reflect.Value) []Setting {
-	for i := range v.NumField() {
-		field, value := v.Type().Field(i), v.Field(i)
-		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+	for i, field := range fieldsOf(v.Type(), prefix) {
+		value := v.Field(i)
 		for value.Kind() == reflect.Interface || value.Kind() == reflect.Pointer {
 			value = value.Elem()
 		}
-		switch {
-		case options == "inline":
-			settings = collect(settings, prefix, value)
-		case value.Kind() == reflect.Struct:
-			settings = collect(settings, join(prefix, name), value)
-		default:
-			settings = append(settings, Setting{
-				Key: join(prefix, name), Value: value.Interface(), About: field.Tag.Get("about"),
-				Seed: field.Tag.Get("role") == "seed", Path: field.Tag.Get("hash") != "-", vary: field.Tag.Get("vary"),
-			})
+		if value.Kind() == reflect.Struct {
+			settings = collect(settings, field.Key, value)
+			continue
 		}
+		field.Value = value.Interface()
+		settings = append(settings, field)
 	}
 	return settings
 }
 
-// engine returns the number of the run's family, which is part of every hash.
-func (r Run) engine() int {
-	kind, _ := tasks.Named(r.Mixture.Family)
-	return kind.Engine
+// fieldsOf returns what the tags of a struct say of its fields, which it reads once: a grid has thousands of runs.
+func fieldsOf(of reflect.Type, prefix string) []Setting {
+	key := [2]any{of, prefix}
+	if known, found := fields.Load(key); found {
+		return known.([]Setting)
+	}
+	all := make([]Setting, of.NumField())
+	for i := range all {
+		tag := of.Field(i).Tag
+		name, options, _ := strings.Cut(tag.Get("yaml"), ",")
+		if all[i] = (Setting{Key: join(prefix, name), About: tag.Get("about"), Seed: tag.Get("role") == "seed", Path: tag.Get("hash") != "-",
+			vary: tag.Get("vary")}); options == "inline" {
+			all[i].Key = prefix
+		}
+	}
+	fields.Store(key, all)
+	return all
 }
+
+var fields sync.Map
 
 // digest returns 16 hexadecimal digits that identify texts.
 func digest(texts ...string) string {
@@ -66,7 +75,8 @@ func digest(texts ...string) string {
 
 // identify returns the digest of the settings that are chosen.
 func (r Run) identify(chosen func(Setting) bool) string {
-	texts := []string{fmt.Sprintf("engine %d", r.engine())}
+	family, _ := tasks.Named(r.Mixture.Family)
+	texts := []string{fmt.Sprintf("engine %d", family.Engine)}
 	for _, s := range r.Settings() {
 		if chosen(s) {
 			texts = append(texts, fmt.Sprintf("%s %v", s.Key, s.Value))
@@ -75,11 +85,12 @@ func (r Run) identify(chosen func(Setting) bool) string {
 	return digest(texts...)
 }
 
-// Hash returns 16 hexadecimal digits that identify what decides the path of the run's weights: every setting but how often it is looked at.
+// Hash returns 16 hexadecimal digits that identify what decides the path of the run's weights: every setting but how often it is
+// looked at.
 func (r Run) Hash() string { return r.identify(func(s Setting) bool { return s.Path }) }
 
-// Stack is runs that train side by side in one program, on one data stream. They share everything but width, rate and the seed of the initial
-// values.
+// Stack is runs that train side by side in one program, on one data stream. They share everything but width, rate and the seed of the
+// initial values.
 type Stack []Run
 
 // Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.

@@ -1,6 +1,6 @@
-// Package spec says what a run is: typed settings, their strict YAML form, presets for every figure, grids of settings, and the hash that is a
-// run's identity. A sweep's runs, and the stacks in which they train together, are a function of the spec alone. Families of tasks and kinds of
-// nets bring their own settings (packages tasks and net); no name of one stands here.
+// Package spec says what a run is: typed settings, their strict YAML form, presets for every figure, grids of settings, and the hash that
+// is a run's identity. A sweep's runs, and the stacks in which they train together, are a function of the spec alone. Families of tasks and
+// kinds of nets bring their own settings (packages tasks and net); no name of one stands here.
 package spec
 
 import (
@@ -75,7 +75,7 @@ type Train struct {
 	Steps       int        `yaml:"steps" json:"steps" vary:"input" about:"optimizer steps of the whole run"`
 	Optimizer   string     `yaml:"optimizer" json:"optimizer" about:"adamw, adam (without decay) or sgd (neither moments nor decay)"`
 	Rate        float64    `yaml:"rate" json:"rate" vary:"run" about:"peak learning rate"`
-	Schedule    string     `yaml:"schedule" json:"schedule" about:"after a linear warm-up: constant, inverse-sqrt (sqrt(warmup/t)) or cosine (to floor at the last step)"`
+	Schedule    string     `yaml:"schedule" json:"schedule" about:"after warm-up: constant, inverse-sqrt (sqrt(warmup/t)) or cosine (to floor)"`
 	Warmup      int        `yaml:"warmup" json:"warmup" about:"steps until the peak rate"`
 	Floor       float64    `yaml:"floor" json:"floor" about:"cosine: share of the peak rate at the last step"`
 	Betas       [2]float64 `yaml:"betas,flow" json:"betas" about:"adam: how much of the first and the second moment a step keeps"`
@@ -84,9 +84,9 @@ type Train struct {
 	Decays      string     `yaml:"decays" json:"decays" about:"which weights decay: all, or matrices (no biases and gains)"`
 	Clip        float64    `yaml:"clip" json:"clip" about:"largest gradient norm of a run; 0: no clipping"`
 	Products    string     `yaml:"products" json:"products" about:"type of matrix products: float32 or bfloat16; all else is float32"`
-	Seed        uint32     `yaml:"seed" json:"seed" vary:"run" role:"seed" about:"seed of the initial values, and of the data unless data differs"`
+	Seed        uint32     `yaml:"seed" json:"seed" vary:"run" role:"seed" about:"of the initial values, and of the data unless data differs"`
 	Data        *uint32    `yaml:"data" json:"data,omitempty" vary:"input" role:"seed" about:"seed of the data stream; as seed where absent"`
-	Evaluations int        `yaml:"evaluations" json:"evaluations" vary:"input" hash:"-" about:"about this many, at log-spaced steps, the last one included"`
+	Evaluations int        `yaml:"evaluations" json:"evaluations" vary:"input" hash:"-" about:"about this many, at log-spaced steps, the last included"`
 
 	Injection    Injection    `yaml:"injection" json:"injection,omitzero"`       // none unless it names a task
 	Intervention Intervention `yaml:"intervention" json:"intervention,omitzero"` // none unless it has a kind
@@ -109,10 +109,10 @@ type Intervention struct {
 
 // Default returns the settings that a spec starts from: the reduced scale at which the theory shows on two cores.
 func Default() Run {
-	family, _ := tasks.Named("regression")
+	family, _ := tasks.Named(tasks.DefaultKind)
 	return Run{
 		Mixture: Mixture{Family: family.Name, Tasks: 16, Settings: family.Defaults, Frequency: Frequency{Law: "power", Exponent: 1}},
-		Net:     NewNet("bottleneck", 32),
+		Net:     NewNet(net.DefaultKind, 32),
 		Train: Train{Batch: 256, Steps: 20000, Optimizer: "adamw", Rate: 3e-3, Schedule: "inverse-sqrt", Warmup: 500, Betas: [2]float64{.9, .999},
 			Epsilon: 1e-8, Decay: .01, Decays: "all", Clip: 1, Products: "float32", Evaluations: 40},
 	}
@@ -124,14 +124,6 @@ func (t Train) DataSeed() uint32 {
 		return *t.Data
 	}
 	return t.Seed
-}
-
-// canonical returns the run with one form for each meaning.
-func (r Run) canonical() Run {
-	if r.Train.Data != nil && *r.Train.Data == r.Train.Seed {
-		r.Train.Data = nil
-	}
-	return r
 }
 
 // Frequencies returns pi_k, most frequent first; they sum to one.
@@ -162,15 +154,16 @@ func (m Mixture) Mixture() (*mixture.Mixture, error) {
 
 // Theory returns the mixture as package theory takes it; an error where the family has no closed forms.
 func (m Mixture) Theory() (theory.Mixture, error) {
-	family, err := m.Settings.Family(m.Tasks)
-	if err != nil {
-		return theory.Mixture{}, err
+	if m.Signature().Disjoint { // else there are none, and what others draw may take long
+		family, err := m.Settings.Family(m.Tasks)
+		if err != nil {
+			return theory.Mixture{}, err
+		}
+		if spectral, ok := family.(tasks.Spectral); ok {
+			return theory.Mixture{Frequency: m.Frequencies(), Spectrum: spectral.Spectra()}, nil
+		}
 	}
-	spectral, ok := family.(tasks.Spectral)
-	if !ok {
-		return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms, as regression has"}
-	}
-	return theory.Mixture{Frequency: m.Frequencies(), Spectrum: spectral.Spectra()}, nil
+	return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms, as regression has"}
 }
 
 // New returns the run's net.
@@ -225,8 +218,10 @@ func (r Run) Validate() error {
 	if err := m.Settings.Check(m.Tasks); err != nil {
 		return under("mixture", err)
 	}
-	if !mixture.Drawable(m.Frequencies()) {
-		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent, "a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
+	frequencies := m.Frequencies()
+	if !mixture.Drawable(frequencies) {
+		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent,
+			"a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
 	}
 	if err := r.Net.validate(m.Signature()); err != nil {
 		return err
@@ -234,18 +229,23 @@ func (r Run) Validate() error {
 	if err := r.Train.validate(); err != nil {
 		return err
 	}
-	if err := r.Train.Injection.Check(r.Train.Batch, m.Frequencies()); err != nil {
+	if err := r.Train.Injection.Check(r.Train.Batch, frequencies); err != nil {
 		return under("train.injection", err)
 	}
 	return under("train.intervention", r.Train.Intervention.check(m))
 }
 
+// oneOf returns a *KeyError where a setting is not one of the texts allowed.
+func oneOf(key, value string, allowed ...string) error {
+	last := len(allowed) - 1
+	return tasks.Want(slices.Contains(allowed, value), key, value, strings.Join(allowed[:last], ", ")+" or "+allowed[last])
+}
+
 func (n Net) validate(of tasks.Signature) error {
-	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
 	mup := n.Parameterization == "mup"
 	if err := cmp.Or(
 		tasks.Want(n.Width >= 1 && n.Width <= largestCount, "net.width", n.Width, fmt.Sprintf("1 … %d", largestCount)),
-		tasks.Want(oneOf(n.Parameterization, "standard", "mup"), "net.parameterization", n.Parameterization, "standard or mup"),
+		oneOf("net.parameterization", n.Parameterization, "standard", "mup"),
 		tasks.Want(!mup || n.Base >= 1 && n.Base <= largestCount, "net.base", n.Base,
 			"at least 1 with mup: the width at which rates are those of standard"),
 		tasks.Want(mup || n.Base == 0, "net.base", n.Base, "it left out, or net.parameterization: mup"),
@@ -256,16 +256,15 @@ func (n Net) validate(of tasks.Signature) error {
 }
 
 func (t Train) validate() error {
-	oneOf := func(v string, allowed ...string) bool { return slices.Contains(allowed, v) }
 	steps := fmt.Sprintf("1 … %d steps", math.MaxInt32)
 	share := func(v float64) bool { return v >= 0 && v < 1 }
 	atLeast0 := func(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
 	return cmp.Or(
 		tasks.Want(t.Batch >= 1 && t.Batch <= largestBatch, "train.batch", t.Batch, fmt.Sprintf("1 … %d", largestBatch)),
 		tasks.Want(t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, steps),
-		tasks.Want(oneOf(t.Optimizer, "adamw", "adam", "sgd"), "train.optimizer", t.Optimizer, "adamw, adam or sgd"),
+		oneOf("train.optimizer", t.Optimizer, "adamw", "adam", "sgd"),
 		tasks.Want(t.Rate > 0 && !math.IsInf(t.Rate, 1), "train.rate", t.Rate, "a finite number > 0"),
-		tasks.Want(oneOf(t.Schedule, "inverse-sqrt", "constant", "cosine"), "train.schedule", t.Schedule, "inverse-sqrt, constant or cosine"),
+		oneOf("train.schedule", t.Schedule, "inverse-sqrt", "constant", "cosine"),
 		tasks.Want(t.Warmup >= 1 && t.Warmup <= math.MaxInt32, "train.warmup", t.Warmup, steps),
 		tasks.Want(share(t.Floor), "train.floor", t.Floor, "0 … 1, below 1"),
 		tasks.Want(t.Schedule == "cosine" || t.Floor == 0, "train.floor", t.Floor, "it left out: only cosine has a floor"),
@@ -275,9 +274,9 @@ func (t Train) validate() error {
 		tasks.Want(t.Epsilon > 0 && t.Epsilon <= 1, "train.epsilon", t.Epsilon, "a number > 0, at most 1"),
 		tasks.Want(atLeast0(t.Decay), "train.decay", t.Decay, "a finite number >= 0"),
 		tasks.Want(t.Optimizer == "adamw" || t.Decay == 0, "train.decay", t.Decay, fmt.Sprintf("0 for %s; adamw decays weights", t.Optimizer)),
-		tasks.Want(oneOf(t.Decays, "all", "matrices"), "train.decays", t.Decays, "all or matrices"),
+		oneOf("train.decays", t.Decays, "all", "matrices"),
 		tasks.Want(atLeast0(t.Clip), "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"),
-		tasks.Want(oneOf(t.Products, "float32", "bfloat16"), "train.products", t.Products, "float32 or bfloat16"),
+		oneOf("train.products", t.Products, "float32", "bfloat16"),
 		tasks.Want(t.Evaluations >= 1 && t.Evaluations <= largestEvals, "train.evaluations", t.Evaluations, fmt.Sprintf("1 … %d", largestEvals)),
 	)
 }
@@ -288,7 +287,7 @@ func (i Intervention) check(m Mixture) error {
 		return nil
 	}
 	return cmp.Or(
-		tasks.Want(slices.Contains([]string{"weight", "surgery", "mask"}, i.Kind), "kind", i.Kind, "weight, surgery or mask"),
+		oneOf("kind", i.Kind, "weight", "surgery", "mask"),
 		tasks.Want(i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
 		tasks.Want(i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"),
 		tasks.Want(i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"),
@@ -306,15 +305,13 @@ func (m Mixture) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes.
 func (m *Mixture) UnmarshalJSON(text []byte) error {
 	type plain Mixture
-	if err := json.Unmarshal(text, (*plain)(m)); err != nil {
-		return err
+	err := json.Unmarshal(text, (*plain)(m))
+	if err == nil {
+		err = m.choose()
 	}
-	kind, ok := tasks.Named(m.Family)
-	if !ok {
-		return fmt.Errorf("spec: family %q: want %s", m.Family, strings.Join(tasks.Names(), " or "))
+	if err == nil {
+		m.Settings, err = read(text, m.Settings)
 	}
-	var err error
-	m.Settings, err = read(text, kind.Defaults)
 	return err
 }
 
@@ -327,14 +324,12 @@ func (n Net) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes.
 func (n *Net) UnmarshalJSON(text []byte) error {
 	type plain Net
-	if err := json.Unmarshal(text, (*plain)(n)); err != nil {
-		return err
+	err := json.Unmarshal(text, (*plain)(n))
+	if err == nil {
+		err = n.choose()
 	}
-	kind, ok := net.Named(n.Kind)
-	if !ok {
-		return fmt.Errorf("spec: net %q: want %s", n.Kind, strings.Join(net.Names(), " or "))
+	if err == nil {
+		n.Settings, err = read(text, n.Settings)
 	}
-	var err error
-	n.Settings, err = read(text, kind.Defaults)
 	return err
 }

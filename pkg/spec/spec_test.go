@@ -5,9 +5,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"raretask/pkg/mixture"
 	"raretask/tasks"
 )
 
@@ -30,7 +32,8 @@ func TestParseErrors(t *testing.T) {
 	}{
 		{"unknown key", "mixture:\n  frquency: {exponent: 1}\n", []string{"x.yaml:2", "mixture.frquency", "unknown key", "frequency"}},
 		{"unknown part", "train: {}\nmodel: {}\n", []string{"x.yaml:2", "model", "unknown key", "mixture"}},
-		{"negative frequency exponent", "mixture:\n  frequency: {law: power, exponent: -1}\n", []string{"x.yaml:2", "mixture.frequency.exponent", "-1", "0 … 100"}},
+		{"negative frequency exponent", "mixture:\n  frequency: {law: power, exponent: -1}\n",
+			[]string{"x.yaml:2", "mixture.frequency.exponent", "-1", "0 … 100"}},
 		{"blocks that don't fit", "mixture: {tasks: 8, block: 4,\n  dim: 16}\n", []string{"x.yaml:2", "mixture.dim", "16", "32"}},
 		{"width 0", "net:\n  width: 0\n", []string{"x.yaml:2", "net.width", "0", "1 …"}},
 		{"width 0 in a grid", "grid:\n  net.width: [4,\n    0]\n", []string{"x.yaml:3", "net.width", "0"}},
@@ -51,44 +54,68 @@ func TestParseErrors(t *testing.T) {
 		{"the same run twice", "grid: {net.width: [4, 4]}\n", []string{"width 4", "twice"}},
 		{"an unknown scale", "scales: {large: {}}\n", []string{"scales.large", "smoke, quick, paper"}},
 		{"a mistake in another scale", "scales: {paper: {train.stps: 3}}\n", []string{"train.stps", "unknown key"}},
-		{"a bottleneck for parity", "mixture: {family: parity, bits: 32, size: 3}\n", []string{"x.yaml", "net.kind", "bottleneck", "want another kind"}},
-		{"a subset larger than its set", "mixture: {family: parity, bits: 8, size: 9}\nnet: {kind: mlp}\n", []string{"x.yaml:1", "mixture.size", "9", "1 … mixture.bits (8)"}},
-		{"more tasks than subsets", "mixture: {family: parity, tasks: 11, bits: 5, size: 3}\nnet: {kind: mlp}\n", []string{"x.yaml:1", "mixture.tasks", "11", "at most 10"}},
-		{"a spectrum for parity", "mixture: {family: parity, bits: 32, size: 3, alpha: [1, 1]}\nnet: {kind: mlp}\n", []string{"x.yaml:1", "mixture.alpha", "unknown key; allowed here: bits, family, frequency, seed, size, tasks"}},
-		{"subsets for regression", "mixture: {seed: 1}\n", []string{"x.yaml:1", "mixture.seed", "unknown key; allowed here: alpha, block, dim, family, frequency, tasks"}},
-		{"a deep bottleneck", "net: {depth: 2}\n", []string{"x.yaml:1", "net.depth", "unknown key; allowed here: base, kind, parameterization, width"}},
-		{"a negative depth", "net: {kind: mlp, depth: -1}\n", []string{"net.depth", "-1", "1 … 1000"}},
+		{"a bottleneck for parity", "mixture: {family: parity, bits: 32, size: 3}\n",
+			[]string{"x.yaml", "net.kind", "bottleneck", "want another kind"}},
+		{"a subset larger than its set", "mixture: {family: parity, bits: 8, size: 9}\nnet: {kind: mlp}\n",
+			[]string{"x.yaml:1", "mixture.size", "9", "1 … mixture.bits (8)"}},
+		{"more tasks than subsets", "mixture: {family: parity, tasks: 11, bits: 5, size: 3}\nnet: {kind: mlp}\n",
+			[]string{"x.yaml:1", "mixture.tasks", "11", "at most 10"}},
+		{"a spectrum for parity", "mixture: {family: parity, bits: 32, size: 3, alpha: [1, 1]}\nnet: {kind: mlp}\n",
+			[]string{"x.yaml:1", "mixture.alpha", "unknown key; allowed here: bits, family, frequency, seed, size, tasks"}},
+		{"subsets for regression", "mixture: {seed: 1}\n",
+			[]string{"x.yaml:1", "mixture.seed", "unknown key; allowed here: alpha, block, dim, family, frequency, tasks"}},
+		{"a deep bottleneck", "net: {depth: 2}\n",
+			[]string{"x.yaml:1", "net.depth", "unknown key; allowed here: base, kind, parameterization, width"}},
+		{"a negative depth", "net: {kind: mlp, depth: -1}\n", []string{"net.depth", "-1", "1 … 100 hidden"}},
 		{"an unknown parameterization", "net: {parameterization: ntk}\n", []string{"net.parameterization", "ntk", "standard or mup"}},
 		{"mup without its base", "net: {parameterization: mup}\n", []string{"net.base", "0", "at least 1", "width"}},
 		{"a base without mup", "net: {base: 8}\n", []string{"x.yaml:1", "net.base", "8", "mup"}},
 		{"adam with decay", "train: {optimizer: adam}\n", []string{"x.yaml", "train.decay", "0.01", "0 for adam"}},
 		{"an unknown optimizer", "train: {optimizer: lion}\n", []string{"train.optimizer", "lion", "adamw, adam or sgd"}},
-		{"masked inputs that tasks share", "mixture: {family: parity, tasks: 4, bits: 8, size: 3}\nnet: {kind: mlp}\ntrain: {intervention: {kind: mask, task: 4}}\n",
+		{"masked inputs that tasks share", "mixture: {family: parity, tasks: 4, bits: 8, size: 3}\nnet: {kind: mlp}\n" +
+			"train: {intervention: {kind: mask, task: 4}}\n",
 			[]string{"train.intervention.kind", "mask", "weight or surgery", "parity share their inputs"}},
-		{"a net's key in a mixture", "mixture: {family: parity, bits: 8, depth: 2}\n", []string{"x.yaml:1", "mixture.depth", "allowed here: bits,"}},
-		{"another family's key", "mixture:\n  block: 3\n  family: parity\n", []string{"x.yaml:2", "mixture.block", "unknown key; allowed here: bits,"}},
-		{"another family's key on an axis", "mixture: {family: parity}\ngrid:\n  mixture.block: [3]\n", []string{"x.yaml:3", "mixture.block", "allowed here: bits,"}},
-		{"an unknown family", "mixture:\n  tasks: 3\n  family: images\n", []string{"x.yaml:3", "mixture.family", "images", "want parity or regression"}},
-		{"an unknown family on an axis", "grid: {mixture.family: [regression,\n  images]}\n", []string{"x.yaml:2", "mixture.family", "images", "parity or regression"}},
+		{"a net's key in a mixture", "mixture: {family: parity, bits: 8, depth: 2}\n",
+			[]string{"x.yaml:1", "mixture.depth", "allowed here: bits,"}},
+		{"another family's key", "mixture:\n  block: 3\n  family: parity\n",
+			[]string{"x.yaml:2", "mixture.block", "unknown key; allowed here: bits,"}},
+		{"another family's key on an axis", "mixture: {family: parity}\ngrid:\n  mixture.block: [3]\n",
+			[]string{"x.yaml:3", "mixture.block", "allowed here: bits,"}},
+		{"an unknown family", "mixture:\n  tasks: 3\n  family: images\n",
+			[]string{"x.yaml:3", "mixture.family", "images", "want parity or regression"}},
+		{"an unknown family on an axis", "grid: {mixture.family: [regression,\n  images]}\n",
+			[]string{"x.yaml:2", "mixture.family", "images", "parity or regression"}},
 		{"an unknown kind on an axis", "grid: {net.kind: [rnn]}\n", []string{"x.yaml:1", "net.kind", "rnn", "bottleneck or mlp"}},
 		{"a second document", "train: {steps: 9}\n---\ntrain: {steps: 8}\n", []string{"x.yaml:2", "second document", "want one"}},
 		{"a broken second document", "train: {steps: 9}\n---\ntrain: [\n", []string{"x.yaml"}},
-		{"nothing in a list", "mixture: {alpha: [null, 2]}\n", []string{"x.yaml:1", "mixture.alpha", `"null"`, "in a list", "a list of 2 numbers"}},
+		{"nothing in a list", "mixture: {alpha: [null, 2]}\n",
+			[]string{"x.yaml:1", "mixture.alpha", `"null"`, "in a list", "a list of 2 numbers"}},
 		{"a list in a list", "mixture: {alpha: [[1], 2]}\n", []string{"mixture.alpha", "in a list", "a list of 2 numbers"}},
 		{"a word in a list", "mixture: {alpha: [steep, 2]}\n", []string{"mixture.alpha", "a list of 2 numbers"}},
-		{"tasks beyond counting", "mixture: {tasks: 9007199254740992, block: 2048}\n", []string{"x.yaml:1", "mixture.tasks", "9007199254740992", "1 … 1048576"}},
-		{"more directions than inputs", "mixture: {tasks: 1048576, block: 1048576, dim: 1048576}\n", []string{"x.yaml:1", "mixture.dim", "= 1099511627776"}},
+		{"tasks beyond counting", "mixture: {tasks: 9007199254740992, block: 2048}\n",
+			[]string{"x.yaml:1", "mixture.tasks", "9007199254740992", "1 … 1048576"}},
+		{"more directions than inputs", "mixture: {tasks: 1048576, block: 1048576, dim: 1048576}\n",
+			[]string{"x.yaml:1", "mixture.dim", "= 1099511627776"}},
 		{"a batch beyond counting", "train: {batch: 9007199254740992}\n", []string{"x.yaml:1", "train.batch", "1 … 16777216"}},
 		{"steps beyond an int32", "train: {steps: 2147483648}\n", []string{"x.yaml:1", "train.steps", "1 … 2147483647"}},
 		{"a number beyond 2^53", "train: {steps: 9007199254740993e3}\n", []string{"x.yaml:1", "train.steps", "whole number"}},
-		{"a gap beyond counting", "train: {injection: {task: 2,\n gap: 9007199254740992}}\n", []string{"x.yaml:2", "train.injection.gap", "1 … 2147483647"}},
-		{"a start beyond an int32", "train: {injection: {task: 2, gap: 1,\n from: 4294967296}}\n", []string{"x.yaml:2", "train.injection.from", "4294967296", "0 … 2147483647"}},
+		{"a gap beyond counting", "train: {injection: {task: 2,\n gap: 9007199254740992}}\n",
+			[]string{"x.yaml:2", "train.injection.gap", "1 … 2147483647"}},
+		{"a start beyond an int32", "train: {injection: {task: 2, gap: 1,\n from: 4294967296}}\n",
+			[]string{"x.yaml:2", "train.injection.from", "4294967296", "0 … 2147483647"}},
 		{"a milliard evaluations", "train:\n  evaluations: 1e9\n", []string{"x.yaml:2", "train.evaluations", "1 … 10000"}},
 		{"a metric that is no word", "metrics: [loss_sampled, 3]\n", []string{"x.yaml:1", "metrics", "a list of names"}},
 		{"metrics that are no list", "about: x\nmetrics: exact\n", []string{"x.yaml:2", "metrics", `"exact"`, "a list of names"}},
 		{"a step that is no whole number", "keep: [1.5]\n", []string{"x.yaml:1", "keep", "a list of steps"}},
 		{"a step after the last", "train: {steps: 100}\nkeep: [5, 101]\n", []string{"x.yaml:2", "keep", "101", "0 … train.steps (100)"}},
 		{"a step before the first", "keep: [-1]\n", []string{"x.yaml:1", "keep", "-1", "0 … train.steps"}},
+		{"memory beyond counting", "memory: 1e300\n", []string{"x.yaml:1", "memory", "1e300", "at most 4096"}},
+		{"steps beyond keeping", "keep: [" + strings.Repeat("1, ", 1000) + "1]\n", []string{"x.yaml:1", "keep", "1001 steps", "at most 1000"}},
+		{"zero and minus zero", "grid: {train.decay: [0, -0.0]}\n", []string{"x.yaml", "twice"}},
+		{"zero and minus zero in a list", "grid: {mixture.alpha: [[0, 2], [-0.0, 2]]}\n", []string{"x.yaml", "twice"}},
+		{"nothing by another name", "mixture: {frequency: {exponent: &a null}}\ntrain: {decay: *a}\n", []string{"x.yaml:1", "mixture.frequency.exponent", `"null"`}},
+		{"nothing by another name, first", "about: &a null\ntrain:\n  decay: *a\n", []string{"x.yaml:1", "train.decay", `"null"`, "a number"}},
+		{"a list by another name", "about: &a [1, null]\nmixture: {alpha: *a}\n", []string{"mixture.alpha", `"null"`, "in a list"}},
 		{"no memory", "memory: 0\n", []string{"x.yaml:1", "memory", "GiB > 0"}},
 		{"betas of one", "train: {betas: [.9]}\n", []string{"x.yaml:1", "train.betas", "a list of 2 numbers"}},
 		{"a beta of one", "train: {betas: [.9, 1]}\n", []string{"x.yaml:1", "train.betas", "below 1"}},
@@ -96,7 +123,8 @@ func TestParseErrors(t *testing.T) {
 		{"biases alone", "train: {decays: biases}\n", []string{"x.yaml:1", "train.decays", "all or matrices"}},
 		{"products of bytes", "train: {products: int8}\n", []string{"x.yaml:1", "train.products", "float32 or bfloat16"}},
 		{"a floor of a constant", "train: {floor: .1}\n", []string{"x.yaml:1", "train.floor", "only cosine"}},
-		{"a cosine without a fall", "train: {schedule: cosine, steps: 50, warmup: 50}\n", []string{"x.yaml:1", "train.warmup", "less than train.steps (50)"}},
+		{"a cosine without a fall", "train: {schedule: cosine, steps: 50, warmup: 50}\n",
+			[]string{"x.yaml:1", "train.warmup", "less than train.steps (50)"}},
 		{"a rate that decays without adamw", "train: {optimizer: sgd}\n", []string{"x.yaml:1", "train.decay", "0 for sgd"}},
 		{"not YAML", "mixture: [\n", []string{"x.yaml"}},
 		{"empty", "", []string{"x.yaml", "empty"}},
@@ -230,9 +258,70 @@ func TestStacks(t *testing.T) {
 	}
 }
 
+// A law whose rarest task can't be drawn at its frequency is refused; any other has a mixture, and batches while a task is withheld.
+func TestLawsThatCannotBeDrawn(t *testing.T) {
+	for _, c := range []struct {
+		tasks    int
+		exponent float64
+		ok       bool
+	}{
+		{1, 0, true}, {1, 100, true},
+		{2, 53, true}, {2, 53.1, false}, {2, 100, false}, // a rarest task of 1e3/2^63 = 1.08e-16 or more
+		{16, 13.2, true}, {16, 13.3, false},
+		{1 << 20, 0, true}, {1 << 20, 2.6, true}, {1 << 20, 2.7, false}, {1 << 20, 100, false},
+		{10, 15.9, true}, {11, 15.9, false}, // the number of tasks at the edge of an exponent
+	} {
+		r := Default()
+		r.Mixture.Tasks, r.Mixture.Frequency.Exponent = c.tasks, c.exponent
+		r.Mixture.Settings = tasks.RegressionSettings{Dim: c.tasks, Block: 1}
+		r.Net.Width = 1
+		err := r.Validate()
+		var bad *KeyError
+		if c.ok && err != nil || !c.ok && (!errors.As(err, &bad) || bad.Key != "mixture.frequency.exponent" || bad.Value != c.exponent) {
+			t.Errorf("%d tasks, exponent %g: %v, want drawable: %t", c.tasks, c.exponent, err, c.ok)
+		}
+		m := r.Mixture
+		if m.Tasks = min(m.Tasks, 1000); !c.ok || m.Tasks == 1 {
+			continue
+		}
+		mix, err := m.Mixture()
+		if err != nil {
+			t.Fatalf("%d tasks, exponent %g: %v", m.Tasks, c.exponent, err)
+		}
+		if _, err := mixture.NewSchedule(Injection{Task: 1, Gap: 1, Samples: 1}, 256, mix.Frequency).Inputs(); err != nil {
+			t.Errorf("%d tasks, exponent %g: %v", m.Tasks, c.exponent, err)
+		}
+	}
+}
+
+// Settings that are far too large are refused before anything of their size is allocated.
+func TestAbsurdSettingsAllocateNothing(t *testing.T) {
+	for name, run := range full(t) {
+		for _, s := range run.Settings() {
+			if _, whole := s.Value.(int); !whole {
+				continue
+			}
+			for _, v := range []int{math.MinInt64 / 1024, 9e15, 1 << 40} {
+				absurd := set(t, run, s.Key, v)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				err := absurd.Validate()
+				runtime.ReadMemStats(&after)
+				var bad *KeyError
+				if !errors.As(err, &bad) {
+					t.Errorf("%s, %s %d: %v, want a *KeyError", name, s.Key, v, err)
+				}
+				if n := after.TotalAlloc - before.TotalAlloc; n > 1<<16 {
+					t.Errorf("%s, %s %d: %d bytes were allocated to refuse it", name, s.Key, v, n)
+				}
+			}
+		}
+	}
+}
+
 // A hash names results on disk: it may change only together with the engine's number.
 func TestHashIsStable(t *testing.T) {
-	if got, want := Default().Hash(), "455260fb262d3e4a"; got != want {
+	if got, want := Default().Hash(), "0478774379d9a9a4"; got != want {
 		t.Errorf("hash of the default run is %s, was %s: results trained before would be lost", got, want)
 	}
 }
@@ -270,7 +359,7 @@ func TestNetsOfAStack(t *testing.T) {
 	if _, err := s.With(Vary("net.depth", 1, 1)); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("depth 1 twice is one run: %v", err)
 	}
-	if _, err := s.With(Vary("net.depth", 0)); err == nil || !strings.Contains(err.Error(), "1 … 1000") {
+	if _, err := s.With(Vary("net.depth", 0)); err == nil || !strings.Contains(err.Error(), "1 … 100 hidden") {
 		t.Errorf("a net without a hidden layer: %v", err)
 	}
 	parity := base

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"reflect"
@@ -118,6 +117,7 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	if len(document.Content) == 0 {
 		return nil, fmt.Errorf("%s: empty; want at least one of mixture, net, train", file)
 	}
+	resolve(&document)
 	var scaled *yaml.Node
 	err := d.pairs(document.Content[0], "", func(key string, line int, value *yaml.Node) error {
 		switch key {
@@ -174,8 +174,8 @@ func (s *Sweep) apply(key string, value *yaml.Node) error {
 		if err := s.decoder.scalar(value, reflect.ValueOf(&s.Memory).Elem(), key); err != nil {
 			return err
 		}
-		if !(s.Memory > 0) || math.IsInf(s.Memory, 1) {
-			return s.decoder.errorf(value.Line, key, "%s: want a number of GiB > 0", text(value))
+		if !(s.Memory > 0 && s.Memory <= largestMemory) {
+			return s.decoder.errorf(value.Line, key, "%s: want a number of GiB > 0, at most %d", text(value), largestMemory)
 		}
 		return nil
 	}
@@ -246,45 +246,51 @@ func Of(name string, base Run, grid ...Axis) (*Sweep, error) {
 // Runs returns every combination of the grid, the last axis varying fastest, each combination with every step of the
 // zip; all are valid, and no two are equal.
 func (s *Sweep) Runs() ([]Run, error) {
-	if err := s.countable(); err != nil {
-		return nil, err
-	}
-	runs := []Run{s.Base}
+	var together [][]Axis // the axes that are taken in step
 	if len(s.Zip) > 0 {
-		runs = runs[:0]
-		for i := range s.Zip[0].values {
-			run := s.Base
-			for _, axis := range s.Zip {
-				if len(axis.values) != len(s.Zip[0].values) {
-					return nil, s.decoder.errorf(axis.values[0].Line, "zip."+axis.Key, "%d values beside %d of %s: want equally many",
-						len(axis.values), len(s.Zip[0].values), s.Zip[0].Key)
-				}
-				if err := s.decoder.set(&run, axis.Key, axis.values[i]); err != nil {
-					return nil, err
-				}
-			}
-			runs = append(runs, run)
-		}
+		together = append(together, s.Zip)
 	}
 	for _, axis := range s.Grid {
+		together = append(together, []Axis{axis})
+	}
+	count := 1.
+	for _, axes := range together {
+		count *= float64(len(axes[0].values))
+	}
+	if count > mostRuns {
+		return nil, fmt.Errorf("%s: grid: %.0f runs: want at most %d; split it into several specs", s.decoder.file, count, mostRuns)
+	}
+	runs := []Run{s.Base}
+	for _, axes := range together {
 		var next []Run
 		for _, run := range runs {
-			for _, value := range axis.values {
-				if err := s.decoder.set(&run, axis.Key, value); err != nil {
-					return nil, err
+			for i := range axes[0].values {
+				for _, axis := range axes {
+					if len(axis.values) != len(axes[0].values) {
+						return nil, s.decoder.errorf(axis.values[0].Line, "zip."+axis.Key, "%d values beside %d of %s: want equally many",
+							len(axis.values), len(axes[0].values), axes[0].Key)
+					}
+					if err := s.decoder.set(&run, axis.Key, axis.values[i]); err != nil {
+						return nil, err
+					}
 				}
 				next = append(next, run)
 			}
 		}
 		runs = next
 	}
-	seen, steps := map[string]bool{}, 0
+	seen, steps, numbers := map[string]bool{}, 0, 0
 	for i, run := range runs {
 		if err := run.Validate(); err != nil {
 			return nil, s.decoder.at(err)
 		}
-		run = run.canonical()
-		runs[i] = run
+		if numbers += run.Mixture.Tasks + run.Mixture.Signature().Input.Size() + run.Train.Evaluations; numbers > mostNumbers {
+			return nil, fmt.Errorf("%s: grid: %d runs with %d tasks, inputs and evaluations in the first %d of them: want at most %d; split it into several specs",
+				s.decoder.file, len(runs), numbers, i+1, mostNumbers)
+		}
+		if run.Train.Data != nil && *run.Train.Data == run.Train.Seed { // one form for each meaning
+			runs[i].Train.Data = nil
+		}
 		if hash := run.Hash(); seen[hash] {
 			return nil, fmt.Errorf("%s: the grid names the run width %d, seed %d twice: want different values on every axis",
 				s.decoder.file, run.Net.Width, run.Train.Seed)
@@ -292,6 +298,9 @@ func (s *Sweep) Runs() ([]Run, error) {
 			seen[hash] = true
 		}
 		steps = max(steps, run.Train.Steps)
+	}
+	if len(s.Keep) > mostKept {
+		return nil, s.At(&KeyError{Key: "keep", Value: fmt.Sprint(len(s.Keep), " steps"), Want: fmt.Sprintf("at most %d", mostKept)})
 	}
 	for _, step := range s.Keep {
 		if step < 0 || step > steps {
@@ -304,20 +313,10 @@ func (s *Sweep) Runs() ([]Run, error) {
 // At attaches the spec's file and line to a *KeyError.
 func (s *Sweep) At(err error) error { return s.decoder.at(err) }
 
-// mostRuns is how many runs a sweep may have: all are expanded, hashed and planned at once.
-const mostRuns = 100_000
-
-// countable returns an error where a grid has too many runs to be expanded.
-func (s *Sweep) countable() error {
-	runs := 1.
-	for _, axis := range s.Grid {
-		runs *= float64(len(axis.values))
-	}
-	if len(s.Zip) > 0 {
-		runs *= float64(len(s.Zip[0].values))
-	}
-	if runs > mostRuns {
-		return fmt.Errorf("%s: grid: %.0f runs: want at most %d; split it into several specs", s.decoder.file, runs, mostRuns)
-	}
-	return nil
-}
+// Bounds of a sweep, all of whose runs are expanded, hashed and planned at once: that takes seconds, and less than 1 GiB.
+const (
+	mostRuns      = 20_000
+	mostNumbers   = 1 << 23 // tasks, inputs and evaluations of all runs
+	mostKept      = 1000    // steps
+	largestMemory = 4096    // GiB
+)

@@ -51,87 +51,65 @@ func join(prefix, key string) string {
 	return prefix + "." + key
 }
 
-// fieldOf returns the field of struct v that the YAML key names.
-func fieldOf(v reflect.Value, key string) (field reflect.Value, names []string) {
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-		if name == key {
-			return v.Field(i), nil
-		}
-		if name != "" {
-			names = append(names, name)
+// resolve puts what aliases stand for in their place.
+func resolve(node *yaml.Node) {
+	for i, c := range node.Content {
+		if c.Kind == yaml.AliasNode {
+			node.Content[i] = c.Alias
+		} else {
+			resolve(c)
 		}
 	}
-	slices.Sort(names)
-	return reflect.Value{}, names
 }
 
 // A chooser is a struct in which one key chooses what other keys there are.
 type chooser interface {
-	// choose is called when a key has been set.
-	choose(key string) error
+	// choose is called when a key has been set. It returns a *KeyError where there is no such choice.
+	choose() error
 }
 
 // choose gives a mixture the settings of its family, with their defaults where it had another's.
-func (m *Mixture) choose(key string) error {
-	if key != "family" {
-		return nil
-	}
+func (m *Mixture) choose() error {
 	kind, ok := tasks.Named(m.Family)
-	if !ok {
-		return &KeyError{Key: "mixture.family", Value: m.Family, Want: strings.Join(tasks.Names(), " or ")}
-	}
-	if reflect.TypeOf(m.Settings) != reflect.TypeOf(kind.Defaults) {
+	if ok && reflect.TypeOf(m.Settings) != reflect.TypeOf(kind.Defaults) {
 		m.Settings = kind.Defaults
 	}
-	return nil
+	return tasks.Want(ok, "mixture.family", m.Family, strings.Join(tasks.Names(), " or "))
 }
 
 // choose gives a net the settings of its kind, with their defaults where it had another's.
-func (n *Net) choose(key string) error {
-	if key != "kind" {
-		return nil
-	}
+func (n *Net) choose() error {
 	kind, ok := net.Named(n.Kind)
-	if !ok {
-		return &KeyError{Key: "net.kind", Value: n.Kind, Want: strings.Join(net.Names(), " or ")}
-	}
-	if reflect.TypeOf(n.Settings) != reflect.TypeOf(kind.Defaults) {
+	if ok && reflect.TypeOf(n.Settings) != reflect.TypeOf(kind.Defaults) {
 		n.Settings = kind.Defaults
 	}
-	return nil
+	return tasks.Want(ok, "net.kind", n.Kind, strings.Join(net.Names(), " or "))
 }
 
-// within calls change with the field of struct v that has a name, full its key: one of v's own, or of the settings that stand inline in it,
-// which are values behind an interface and replaced by their changed copy.
-func (d *decoder) within(v reflect.Value, name, full string, line int, change func(reflect.Value) error) error {
-	field, names := fieldOf(v, name)
-	if field.IsValid() {
-		if err := change(field); err != nil {
-			return err
-		}
-		if c, ok := v.Addr().Interface().(chooser); ok {
-			return d.at(c.choose(name))
-		}
-		return nil
-	}
+// within calls change with the field of struct v that has a name: one of v's own, or of the settings that stand inline in it, which are
+// values behind an interface and replaced by their changed copy. Where there is none it returns the names that there are.
+func within(v reflect.Value, name string, change func(reflect.Value) error) (found bool, names []string, err error) {
 	for i := range v.NumField() {
-		inline := v.Field(i)
-		if v.Type().Field(i).Tag.Get("yaml") != ",inline" || inline.IsNil() {
-			continue
+		field := v.Field(i)
+		own, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		switch {
+		case options == "inline" && field.IsNil():
+		case options == "inline":
+			changed := reflect.New(field.Elem().Type()).Elem()
+			changed.Set(field.Elem())
+			found, more, err := within(changed, name, change)
+			if found {
+				field.Set(changed)
+				return true, nil, err
+			}
+			names = append(names, more...)
+		case own == name:
+			return true, nil, change(field)
+		default:
+			names = append(names, own)
 		}
-		changed := reflect.New(inline.Elem().Type()).Elem()
-		changed.Set(inline.Elem())
-		field, more := fieldOf(changed, name)
-		if field.IsValid() {
-			err := change(field)
-			inline.Set(changed)
-			return err
-		}
-		names = append(names, more...)
 	}
-	slices.Sort(names)
-	return d.errorf(line, full, "unknown key; allowed here: %s", strings.Join(names, ", "))
+	return false, names, nil
 }
 
 // decode fills v, the setting at key, from node.
@@ -142,9 +120,24 @@ func (d *decoder) decode(node *yaml.Node, v reflect.Value, key string) error {
 	}
 	return d.pairs(node, key, func(name string, line int, value *yaml.Node) error {
 		full := join(key, name)
-		d.lines[full] = value.Line
-		return d.within(v, name, full, line, func(field reflect.Value) error { return d.decode(value, field, full) })
+		found, names, err := within(v, name, func(field reflect.Value) error { return d.decode(value, field, full) })
+		if !found {
+			return d.errorf(line, full, "unknown key; allowed here: %s", strings.Join(slices.Sorted(slices.Values(names)), ", "))
+		}
+		if c, ok := v.Addr().Interface().(chooser); ok && err == nil {
+			err = d.at(c.choose())
+		}
+		return err
 	})
+}
+
+// set gives the setting at key of run the value of node.
+func (d *decoder) set(run *Run, key string, node *yaml.Node) error {
+	for _, part := range slices.Backward(strings.Split(key, ".")) {
+		name := &yaml.Node{Kind: yaml.ScalarNode, Value: part, Line: node.Line}
+		node = &yaml.Node{Kind: yaml.MappingNode, Line: node.Line, Content: []*yaml.Node{name, node}}
+	}
+	return d.decode(node, reflect.ValueOf(run).Elem(), "")
 }
 
 // pairs calls f for each key of a mapping: what chooses other keys comes before them, axes after all, wherever they stand.
@@ -209,6 +202,12 @@ func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) error {
 	} else if err := node.Decode(fresh.Interface()); err != nil || node.Tag == "!!float" && strings.Contains(want, "whole") {
 		return d.errorf(node.Line, key, "%s: want %s", text(node), want)
 	}
+	switch value := fresh.Interface().(type) { // -0 is 0 by another hash
+	case *float64:
+		*value += 0
+	case *[2]float64:
+		value[0], value[1] = value[0]+0, value[1]+0
+	}
 	v.Set(fresh.Elem())
 	return nil
 }
@@ -240,24 +239,4 @@ func text(node *yaml.Node) string {
 		return fmt.Sprintf("a list of %d", len(node.Content))
 	}
 	return "a mapping"
-}
-
-// set gives the setting at key of run the value of node.
-func (d *decoder) set(run *Run, key string, node *yaml.Node) error {
-	return d.descend(reflect.ValueOf(run).Elem(), "", key, node)
-}
-
-func (d *decoder) descend(v reflect.Value, prefix, key string, node *yaml.Node) error {
-	if v.Kind() != reflect.Struct {
-		return d.errorf(node.Line, join(prefix, key), "unknown key; %s has no parts", prefix)
-	}
-	name, rest, nested := strings.Cut(key, ".")
-	full := join(prefix, name)
-	d.lines[full] = node.Line
-	return d.within(v, name, full, node.Line, func(field reflect.Value) error {
-		if nested {
-			return d.descend(field, full, rest, node)
-		}
-		return d.decode(node, field, full)
-	})
 }

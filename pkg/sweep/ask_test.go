@@ -124,8 +124,8 @@ func TestMetricsAndKeep(t *testing.T) {
 	}
 }
 
-// A metric that is asked for later is measured of the weights that were kept, without training; without them its runs are trained again, with a
-// notice, and the results are then those of a sweep that had asked for it from the start.
+// A metric that is asked for later is measured of the weights that were kept, without training; without them its runs are trained again,
+// with a notice, and the results are then those of a sweep that had asked for it from the start.
 func TestMetricLater(t *testing.T) {
 	b := backendtest.Go(t)
 	before, later := parse(t, tiny), parse(t, tiny+"metrics: [test_norm, test_one]")
@@ -197,18 +197,23 @@ func TestMetricOfNoWeights(t *testing.T) {
 		}
 	}
 	store := &results.Store{Dir: t.TempDir()}
-	run(t, b, store, parse(t, tiny+"keep: [20]"))
-	again("weights of step 20", store)
+	run(t, b, store, parse(t, tiny+"keep: [12]"))
+	again("weights of step 12", store)
 
 	store = &results.Store{Dir: t.TempDir()}
+	run(t, b, store, parse(t, tiny+"metrics: [exact, loss_sampled, test_norm, train_loss]"))
+	together := contents(t, store)
+	store = &results.Store{Dir: t.TempDir()}
 	base := contentsAfter(t, b, store)
-	path := filepath.Join(store.Dir, "weights", slices.DeleteFunc(names(base), func(n string) bool { return strings.HasSuffix(n, ".parquet") })[0])
+	kept := slices.DeleteFunc(names(base), func(name string) bool { return strings.HasSuffix(name, ".parquet") })
+	path := filepath.Join(store.Dir, "weights", kept[0])
 	whole := []byte(base[filepath.Base(path)])
-	i, count := 0, damage.Count(200)
+	i, count, tried := -1, damage.Count(200), 0
 	for name, mutant := range damage.Mutants(count, whole, whole) {
-		if i++; i%max(10, count/200) != 1 || bytes.Equal(mutant, whole) {
+		if i++; !damage.Repaired(i, count) || bytes.Equal(mutant, whole) {
 			continue
 		}
+		tried++
 		for file, text := range base {
 			dir := map[bool]string{true: "weights"}[strings.HasSuffix(file, ".safetensors")]
 			if err := os.WriteFile(filepath.Join(store.Dir, dir, file), []byte(text), 0o644); err != nil {
@@ -219,7 +224,11 @@ func TestMetricOfNoWeights(t *testing.T) {
 			t.Fatal(err)
 		}
 		again(name, store)
+		if different := differ(contents(t, store), together); len(different) > 0 {
+			t.Errorf("%s: %q differ", name, different)
+		}
 	}
+	t.Logf("%d damaged weight files, of which a metric was asked", tried)
 
 	// Tasks of Slurm's take results of whatever backend, but measure weights of their own alone.
 	store = &results.Store{Dir: t.TempDir()}
@@ -229,11 +238,18 @@ func TestMetricOfNoWeights(t *testing.T) {
 	if err := runs.Load(file.Columns); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(file.Path); err != nil {
+	weights, err := store.Weights(&file, 60)
+	if err == nil {
+		err = os.Remove(file.Path)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	file.Backend = backend.Identity{Name: "another"}
 	if _, err := store.Write(&file, runs); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.WriteWeights(file.Stack, file.Backend, weights); err != nil {
 		t.Fatal(err)
 	}
 	plan, err := NewPlan(later, store, nil)
@@ -303,7 +319,8 @@ func TestSpecsShareAFile(t *testing.T) {
 		t.Errorf("trained %d times; want once for each spec", total)
 	}
 	p, _, _ := run(t, b, store, seldom)
-	if got := columnNames(p.Done[0]); !slices.Contains(got, "norm") || !slices.Contains(got, "residual") || !slices.Equal(p.Done[0].Kept, []int{7, 60}) {
+	if got := columnNames(p.Done[0]); !slices.Contains(got, "norm") || !slices.Contains(got, "residual") ||
+		!slices.Equal(p.Done[0].Kept, []int{7, 60}) {
 		t.Errorf("columns %v, weights of %v", got, p.Done[0].Kept)
 	}
 	if files := contents(t, store); len(files) != 3 {
@@ -335,11 +352,12 @@ func TestDamagedLate(t *testing.T) {
 	want := contentsAfter(t, b, store)
 	path := store.Path(parseStack(t, s), b.Identity)
 	whole := []byte(want[filepath.Base(path)])
-	i, count := 0, damage.Count(200)
+	i, count, tried := -1, damage.Count(200), 0
 	for name, mutant := range damage.Mutants(count, whole, whole) {
-		if i++; i%max(10, count/200) != 1 || bytes.Equal(mutant, whole) {
+		if i++; !damage.Repaired(i, count) || bytes.Equal(mutant, whole) {
 			continue
 		}
+		tried++
 		p, err := NewPlan(s, store, &b.Identity)
 		if err != nil || p.Missing() > 0 {
 			t.Fatalf("%s: %d missing, %v", name, p.Missing(), err)
@@ -359,6 +377,40 @@ func TestDamagedLate(t *testing.T) {
 			t.Errorf("%s: %q differ", name, different)
 		}
 	}
+	t.Logf("%d damaged result files were replaced", tried)
+}
+
+// Weights that a spec names are replaced where they are damaged.
+func TestDamagedWeights(t *testing.T) {
+	b := backendtest.Go(t)
+	s := parse(t, tiny+"keep: [9, 60]")
+	store := &results.Store{Dir: t.TempDir()}
+	p, _, _ := run(t, b, store, s)
+	want := contents(t, store)
+	name := func(step string) string {
+		return strings.TrimSuffix(filepath.Base(p.Done[0].Path), ".parquet") + "-" + step + ".safetensors"
+	}
+	path, whole, other := filepath.Join(store.Dir, "weights", name("9")), []byte(want[name("9")]), []byte(want[name("60")])
+	i, count, tried := -1, damage.Count(200), 0
+	for name, mutant := range damage.Mutants(count, whole, other) {
+		if i++; !damage.Repaired(i, count) || bytes.Equal(mutant, whole) {
+			continue
+		}
+		tried++
+		if err := os.WriteFile(path, mutant, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Weights(p.Done[0], 9); err == nil || !bytes.Equal(mutant, other) && !strings.Contains(err.Error(), "keep: [9]") {
+			t.Errorf("%s: error %v; want what to do", name, err)
+		}
+		if _, trained, told := run(t, b, store, s); trained != 1 || !strings.Contains(told, "trained again") {
+			t.Errorf("%s: trained %d, %s", name, trained, told)
+		}
+		if different := differ(contents(t, store), want); len(different) > 0 {
+			t.Errorf("%s: %q differ", name, different)
+		}
+	}
+	t.Logf("%d damaged weight files were replaced", tried)
 }
 
 // Names of folders mean nothing: states are found and removed, results seen.
@@ -418,8 +470,11 @@ var failing struct {
 func init() {
 	train.Register(train.Metric{Name: "test_failing", Of: func(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 		return &train.Gauge{Columns: []train.Column{{Name: "failing", About: "nothing"}}, Host: func(train.RunState) ([][]float64, error) {
-			if run.Train.Seed == 1 {
+			if run.Train.Seed > 0 {
 				<-failing.ahead
+				if run.Train.Seed == 2 {
+					panic("over a pencil")
+				}
 				return nil, errors.New("out of paper")
 			}
 			failing.Lock()
@@ -432,27 +487,38 @@ func init() {
 	}})
 }
 
-// The first error ends a sweep; the other stacks stop and keep their state.
+// The first error, be it a panic, ends a sweep; the other stacks stop and keep their state.
 func TestFirstErrorStopsOthers(t *testing.T) {
+	firstErrorStopsOthers(t, "1", "seed 1", "out of paper")
+	firstErrorStopsOthers(t, "2", "over a pencil", "please report it", "ask_test.go")
+}
+
+func firstErrorStopsOthers(t *testing.T, seed string, want ...string) {
 	failing.ahead, failing.seen = make(chan struct{}), 0
 	b := backendtest.Go(t)
 	s := parse(t, "metrics: [test_failing]\nmixture: {tasks: 3, dim: 6, block: 2}\nnet: {width: 2}\n"+
-		"train: {batch: 8, steps: 10000000, warmup: 9, evaluations: 40}\ngrid: {train.seed: [0, 1]}")
+		"train: {batch: 8, steps: 10000000, warmup: 9, evaluations: 40}\ngrid: {train.seed: [0, "+seed+"]}")
 	store := &results.Store{Dir: t.TempDir()}
 	p, err := NewPlan(s, store, &b.Identity)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now, err := p.Train(t.Context(), b, Options{Workers: 2, Checkpoint: time.Hour})
-	if err == nil || !strings.Contains(err.Error(), "out of paper") || !strings.Contains(err.Error(), "seed 1") || now.DoneStacks != 0 {
-		t.Errorf("error %v, %d stacks done", err, now.DoneStacks)
+	if err == nil || now.DoneStacks != 0 {
+		t.Fatalf("error %v, %d stacks done", err, now.DoneStacks)
+	}
+	for _, text := range want {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("error %v; want %q", err, text)
+		}
 	}
 	if kept := Kept(store); kept[p.Stacks[0].Hash()] < 1 || len(kept) != 1 {
 		t.Errorf("states kept at %v; want one of stack 0", kept)
 	}
 }
 
-// BenchmarkPlan plans 6,000 runs in 600 stacks, and in 6,000, that are all done: here, and for Slurm, where results of whatever backend count.
+// BenchmarkPlan (write its files to memory: TMPDIR=/dev/shm) plans 6,000 runs in 600 stacks, and in 6,000, that are all done: here, and
+// for Slurm, where results of whatever backend count.
 func BenchmarkPlan(b *testing.B) {
 	on := backendtest.Go(b)
 	for name, widths := range map[string]int{"600": 10, "6000": 1} {
@@ -462,8 +528,8 @@ func BenchmarkPlan(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		w := newWork(p, on.Identity, Options{})
 		for i := range p.Stacks {
-			w := newWork(p, on.Identity, Options{})
 			o, err := w.newObserver(i, on, nil)
 			if err == nil {
 				_, err = store.Write(o.file(on.Identity), o.runs())

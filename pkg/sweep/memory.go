@@ -45,7 +45,8 @@ func workersFor(stack, machine, most int) (int, error) {
 		return most, nil
 	}
 	if stack > machine {
-		return 0, fmt.Errorf("sweep: a stack takes about %.2g GiB to train and this machine has %.2g GiB: use a larger machine, or set memory: %.2g in the spec, which splits it into smaller stacks",
+		return 0, fmt.Errorf("sweep: a stack takes about %.2g GiB to train and this machine has %.2g GiB: use a larger machine, "+
+			"or set memory: %.2g in the spec, which splits it into smaller stacks",
 			gib(stack), gib(machine), gib(machine)*.8)
 	}
 	return min(most, machine/stack), nil

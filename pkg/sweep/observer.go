@@ -23,13 +23,14 @@ import (
 type observer struct {
 	stack     spec.Stack
 	metrics   []string
-	measurers []*train.Measurer // of each run
-	columns   []train.Column    // of all runs
-	steps     []int             // at which to measure
-	keep      []int             // steps after which to keep weights
-	seen      int               // how many of steps have been measured
-	diverged  []int             // of each run
-	values    [][][]float64     // [run][column], step after step; [step·K + task] for a column of tasks
+	measurers []*train.Measurer      // of each run
+	columns   []train.Column         // of all runs
+	steps     []int                  // at which to measure
+	keep      []int                  // steps after which to keep weights
+	seen      int                    // how many of steps have been measured
+	diverged  []int32                // of each run
+	numbers   []float64              // of values, run after run and in them column after column
+	values    []map[string][]float64 // of each run by column: [step], or [step·K + task] for a column of tasks
 }
 
 // newObserver returns the observer of what is asked of a stack and of what partial results, if there are some, have beyond that.
@@ -38,8 +39,8 @@ func (w *work) newObserver(i int, on *backend.Backend, partial *results.Incomple
 	if partial != nil {
 		o.steps = union(o.steps, partial.File.Steps)
 		o.keep = union(o.keep, partial.File.Kept)
-		known := slices.DeleteFunc(slices.Clone(partial.File.Metrics), func(name string) bool { return train.CheckMetrics([]string{name}) != nil })
-		o.metrics = union(o.metrics, known)
+		unknown := func(name string) bool { return train.CheckMetrics([]string{name}) != nil }
+		o.metrics = union(o.metrics, slices.DeleteFunc(slices.Clone(partial.File.Metrics), unknown))
 	}
 	for _, run := range o.stack {
 		m, err := train.NewMeasurer(on, run, o.metrics)
@@ -48,14 +49,19 @@ func (w *work) newObserver(i int, on *backend.Backend, partial *results.Incomple
 			return nil, err
 		}
 		o.measurers = append(o.measurers, m)
-		for _, c := range m.Columns {
-			if !slices.Contains(o.columns, c) {
-				o.columns = append(o.columns, c)
-			}
-		}
+		o.columns = with(o.columns, m.Columns)
 	}
 	o.reset()
 	return o, nil
+}
+
+// with returns columns and those of more of other names.
+func with(columns, more []train.Column) []train.Column {
+	known := map[string]bool{}
+	for _, c := range columns {
+		known[c.Name] = true
+	}
+	return append(columns, slices.DeleteFunc(slices.Clone(more), func(c train.Column) bool { return known[c.Name] })...)
 }
 
 // union returns what stands in a or b, each once, ascending; never nil.
@@ -73,19 +79,24 @@ func (o *observer) close() {
 
 // reset forgets what was measured.
 func (o *observer) reset() {
-	o.seen = 0
-	o.diverged = slices.Repeat([]int{-1}, len(o.stack))
-	o.values = make([][][]float64, len(o.stack))
+	o.seen, o.diverged = 0, slices.Repeat([]int32{-1}, len(o.stack))
+	n := 0
+	for _, c := range o.columns {
+		n += len(o.steps) * o.wide(c)
+	}
+	o.numbers, o.values = slices.Repeat([]float64{math.NaN()}, len(o.stack)*n), make([]map[string][]float64, len(o.stack))
+	left := o.numbers
 	for i := range o.values {
-		o.values[i] = make([][]float64, len(o.columns))
-		for c, column := range o.columns {
-			o.values[i][c] = slices.Repeat([]float64{math.NaN()}, len(o.steps)*o.numbers(column))
+		o.values[i] = map[string][]float64{}
+		for _, c := range o.columns {
+			n := len(o.steps) * o.wide(c)
+			o.values[i][c.Name], left = left[:n:n], left[n:]
 		}
 	}
 }
 
-// numbers returns how many numbers a column has at a step.
-func (o *observer) numbers(c train.Column) int {
+// wide returns how many numbers a column has at a step.
+func (o *observer) wide(c train.Column) int {
 	if c.PerTask {
 		return o.stack[0].Mixture.Tasks
 	}
@@ -99,7 +110,7 @@ func (o *observer) observe(s train.Snapshot) error {
 			run := o.stack[i]
 			slog.Warn("run diverged", "width", run.Net.Width, "rate", run.Train.Rate, "seed", run.Train.Seed, "step", state.Diverged)
 		}
-		o.diverged[i] = state.Diverged
+		o.diverged[i] = int32(state.Diverged)
 	}
 	if err := o.measure(o.seen, s.Runs, nil); err != nil {
 		return err
@@ -120,11 +131,11 @@ func (o *observer) measure(at int, states []train.RunState, names []string) erro
 			if measured[j] == nil || names != nil && !slices.Contains(names, column.Name) {
 				continue
 			}
-			n := o.numbers(column)
+			n := o.wide(column)
 			if len(measured[j]) != n {
 				return fmt.Errorf("sweep: column %s has %d numbers: want %d", column.Name, len(measured[j]), n)
 			}
-			copy(o.values[i][slices.Index(o.columns, column)][at*n:], measured[j])
+			copy(o.values[i][column.Name][at*n:], measured[j])
 		}
 	}
 	return nil
@@ -137,20 +148,16 @@ func (o *observer) take(f *results.File) error {
 		return err
 	}
 	o.metrics = union(o.metrics, f.Metrics)
-	for _, c := range f.Columns {
-		if !slices.Contains(o.columns, c) {
-			o.columns = append(o.columns, c)
-		}
-	}
+	o.columns = with(o.columns, f.Columns)
 	o.reset()
 	for i, r := range runs {
-		o.diverged[i] = r.Diverged
-		for c, column := range o.columns {
-			n := o.numbers(column)
+		o.diverged[i] = int32(r.Diverged)
+		for _, column := range o.columns {
+			n := o.wide(column)
 			for s, step := range o.steps {
 				at, known := r.Index(step)
 				for k := 0; known && k < n; k++ {
-					o.values[i][c][s*n+k] = r.Value(column.Name, at, k+1)
+					o.values[i][column.Name][s*n+k] = r.Value(column.Name, at, k+1)
 				}
 			}
 		}
@@ -168,18 +175,14 @@ func (o *observer) file(id backend.Identity) *results.File {
 func (o *observer) runs() results.Runs {
 	runs := make(results.Runs, len(o.stack))
 	for i, run := range o.stack {
-		values := map[string][]float64{}
-		for c, column := range o.columns {
-			values[column.Name] = o.values[i][c]
-		}
-		runs[i] = results.NewRun(run, o.steps, values)
-		runs[i].Stack, runs[i].Diverged = o.stack.Hash(), o.diverged[i]
+		runs[i] = results.NewRun(run, o.steps, o.values[i])
+		runs[i].Stack, runs[i].Diverged = o.stack.Hash(), int(o.diverged[i])
 	}
 	return runs
 }
 
-// The state of an interrupted training: a sealed safetensors file with the arrays that training goes on from, what was measured so far, and how far
-// it is as metadata.
+// The state of an interrupted training: a sealed safetensors file with the arrays that training goes on from, what was measured so far, and
+// how far it is as metadata.
 const (
 	stateEnding   = ".safetensors"
 	measuredArray = "measured"
@@ -188,22 +191,14 @@ const (
 
 // save keeps a state and what was measured so far; the file appears whole or not at all.
 func (o *observer) save(path string, s train.State) error {
-	var numbers []byte
-	for _, run := range o.values {
-		for _, column := range run {
-			for _, v := range column {
-				numbers = binary.LittleEndian.AppendUint64(numbers, math.Float64bits(v))
-			}
-		}
-	}
-	var diverged []byte
-	for _, step := range o.diverged {
-		diverged = binary.LittleEndian.AppendUint32(diverged, uint32(int32(step)))
-	}
+	numbers, _ := binary.Append(nil, binary.LittleEndian, o.numbers) // numbers always have a size
+	diverged, _ := binary.Append(nil, binary.LittleEndian, o.diverged)
 	arrays := append(s.Arrays[:len(s.Arrays):len(s.Arrays)],
-		checkpoint.Array{Name: measuredArray, DType: "F64", Dims: []int{len(numbers) / 8}, Data: numbers},
+		checkpoint.Array{Name: measuredArray, DType: "F64", Dims: []int{len(o.numbers)}, Data: numbers},
 		checkpoint.Array{Name: divergedArray, DType: "I32", Dims: []int{len(o.diverged)}, Data: diverged})
-	metadata := map[string]string{"stack": o.stack.Hash(), "asked": o.asked(), "step": strconv.Itoa(s.Step), "seen": strconv.Itoa(o.seen)}
+	metadata := map[string]string{
+		"stack": o.stack.Hash(), "asked": o.asked(), "step": strconv.Itoa(s.Step), "seen": strconv.Itoa(o.seen),
+	}
 	return results.WriteFile(path, func(f *os.File) error { return checkpoint.WriteSealed(f, arrays, metadata) })
 }
 
@@ -224,33 +219,22 @@ func (o *observer) load(path string) (*train.State, error) {
 		return nil, fmt.Errorf("sweep: %s: %w", path, err)
 	}
 	n := len(arrays) - 2
-	if n < 0 || arrays[n].Name != measuredArray || arrays[n+1].Name != divergedArray || metadata["stack"] != o.stack.Hash() || metadata["asked"] != o.asked() {
+	if n < 0 || arrays[n].Name != measuredArray || arrays[n+1].Name != divergedArray ||
+		metadata["stack"] != o.stack.Hash() || metadata["asked"] != o.asked() {
 		return nil, fmt.Errorf("sweep: %s holds no state of stack %s, or of other questions", path, o.stack.Hash())
 	}
 	numbers, diverged := arrays[n].Data, arrays[n+1].Data
-	size := 0
-	for _, run := range o.values {
-		for _, column := range run {
-			size += len(column)
-		}
-	}
 	passed, now := slices.BinarySearch(o.steps, step)
 	if now {
 		passed++
 	}
-	if len(numbers) != 8*size || len(diverged) != 4*len(o.diverged) || seen != passed || step < 0 || step >= o.steps[len(o.steps)-1] {
-		return nil, fmt.Errorf("sweep: %s: %d numbers at step %d, %d evaluations seen: want %d and %d", path, len(numbers)/8, step, seen, size, passed)
+	if len(numbers) != 8*len(o.numbers) || len(diverged) != 4*len(o.diverged) || seen != passed ||
+		step < 0 || step >= o.steps[len(o.steps)-1] {
+		return nil, fmt.Errorf("sweep: %s: %d numbers at step %d, %d evaluations seen: want %d and %d",
+			path, len(numbers)/8, step, seen, len(o.numbers), passed)
 	}
-	for _, run := range o.values {
-		for _, column := range run {
-			for i := range column {
-				column[i], numbers = math.Float64frombits(binary.LittleEndian.Uint64(numbers)), numbers[8:]
-			}
-		}
-	}
-	for i := range o.diverged {
-		o.diverged[i] = int(int32(binary.LittleEndian.Uint32(diverged[4*i:])))
-	}
+	binary.Decode(numbers, binary.LittleEndian, o.numbers)
+	binary.Decode(diverged, binary.LittleEndian, o.diverged)
 	o.seen = seen
 	return &train.State{Step: step, Arrays: arrays[:n]}, nil
 }

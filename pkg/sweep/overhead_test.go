@@ -23,7 +23,8 @@ func BenchmarkOverhead(b *testing.B) {
 	for i := range seeds {
 		seeds[i] = i
 	}
-	s, err := spec.Parse("overhead.yaml", []byte("{mixture: {tasks: 8, dim: 32, block: 4}, train: {batch: 64, steps: 200, warmup: 20}}"), "quick")
+	s, err := spec.Parse("overhead.yaml", []byte("{mixture: {tasks: 8, dim: 32, block: 4}, train: {batch: 64, steps: 200, warmup: 20}}"),
+		"quick")
 	if err == nil {
 		s, err = s.With(spec.Vary("net.width", widths...), spec.Vary("train.seed", seeds...))
 	}

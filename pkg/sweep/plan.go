@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ type Plan struct {
 	partial []*results.IncompleteError // results that lack something of what is asked
 }
 
-// Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as long
-// as the sweep's memory allows; the split is a function of the spec alone.
+// Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as
+// long as the sweep's memory allows; the split is a function of the spec alone.
 func Stacks(s *spec.Sweep) ([]spec.Stack, error) {
 	stacks, _, err := split(s)
 	return stacks, err
@@ -63,8 +64,8 @@ func split(s *spec.Sweep) (stacks []spec.Stack, costs []train.Cost, err error) {
 				first, next = i, train.Cost{}.With(run)
 			}
 			if gib(next.Memory) > limit {
-				return nil, nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: want memory: %.2g or more in the spec, which allows %g",
-					s.Name, run.Net.Width, gib(next.Memory), gib(next.Memory)*1.05, limit)
+				return nil, nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: "+
+					"want memory: %.2g or more in the spec, which allows %g", s.Name, run.Net.Width, gib(next.Memory), gib(next.Memory)*1.05, limit)
 			}
 			cost = next
 		}
@@ -75,7 +76,8 @@ func split(s *spec.Sweep) (stacks []spec.Stack, costs []train.Cost, err error) {
 
 func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 
-// NewPlan looks up which stacks of a sweep have results on a backend; nil: on whatever one. A damaged file is reported and counts as missing.
+// NewPlan looks up which stacks of a sweep have results on a backend; nil: on whatever one. A damaged file is reported and counts as
+// missing.
 func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, error) {
 	stacks, costs, err := split(s)
 	if err != nil {
@@ -84,21 +86,26 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 	return planOf(stacks, costs, s.Metrics, s.Keep, store, on)
 }
 
-func planOf(stacks []spec.Stack, costs []train.Cost, metrics []string, keep []int, store *results.Store, on *backend.Identity) (*Plan, error) {
-	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil), keep: keep, store: store, on: on,
-		costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks))}
+func planOf(
+	stacks []spec.Stack, costs []train.Cost, metrics []string, keep []int, store *results.Store, on *backend.Identity,
+) (*Plan, error) {
+	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil),
+		store: store, on: on, costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks))}
+	if keep != nil {
+		p.keep = union(keep, nil)
+	}
 	if metrics == nil {
 		p.asked = train.DefaultMetrics()
 	}
+	left := mostColumns
 	for _, stack := range stacks {
 		key := stack.Program() + train.Options{Metrics: p.asked}.Key()
 		p.keys = append(p.keys, key)
 		if _, known := p.columns[key]; !known {
-			columns, err := columnsOf(stack, p.asked)
-			if err != nil {
+			var err error
+			if p.columns[key], err = columnsOf(stack, p.asked, &left); err != nil {
 				return nil, err
 			}
-			p.columns[key] = columns
 		}
 		if costs == nil {
 			p.costs = append(p.costs, train.CostOf(stack))
@@ -107,19 +114,24 @@ func planOf(stacks []spec.Stack, costs []train.Cost, metrics []string, keep []in
 	return p, p.look()
 }
 
-// columnsOf returns the columns that runs of a stack have, each once.
-func columnsOf(stack spec.Stack, metrics []string) ([]train.Column, error) {
+// mostColumns is how many columns the widths of all programs may have: a metric may have one for each neuron.
+const mostColumns = 1 << 20
+
+// columnsOf returns the columns that runs of a stack have, each once, and takes those of each width from how many are left.
+func columnsOf(stack spec.Stack, metrics []string, left *int) ([]train.Column, error) {
 	var columns []train.Column
-	for _, run := range stack {
+	for i, run := range stack {
+		if i > 0 && run.Net.Width == stack[i-1].Net.Width {
+			continue
+		}
 		m, err := train.NewMeasurer(nil, run, metrics)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range m.Columns {
-			if !slices.Contains(columns, c) {
-				columns = append(columns, c)
-			}
+		if *left -= len(m.Columns); *left < 0 {
+			return nil, fmt.Errorf("sweep: metrics: more than %d columns in all programs: want fewer widths or metrics; split the spec", mostColumns)
 		}
+		columns = with(columns, m.Columns)
 		m.Close()
 	}
 	return columns, nil
@@ -132,7 +144,7 @@ func (p *Plan) want(i int) results.Want {
 		w.Columns = append(w.Columns, c.Name)
 	}
 	// Weights that were kept by default may be gone (sweep clean): nobody asked for them.
-	for _, step := range slices.Compact(slices.Sorted(slices.Values(p.keep))) {
+	for _, step := range p.keep {
 		if step <= p.Stacks[i][0].Train.Steps {
 			w.Keep = append(w.Keep, step)
 		}
@@ -186,42 +198,45 @@ func (p *Plan) lookUp(i int, on []string) error {
 }
 
 // Missing returns how many stacks have yet to be trained, or measured.
-func (p *Plan) Missing() int {
-	n := 0
-	for _, f := range p.Done {
-		if f == nil {
-			n++
+func (p *Plan) Missing() int { return len(p.left()) }
+
+// queue is the stacks of one program that have yet to be trained.
+type queue struct {
+	key     string
+	stacks  []int
+	seconds float64 // about, of training them
+}
+
+// queues returns what is left to train, by program, in the order of their first stacks.
+func (p *Plan) queues() []*queue {
+	var all []*queue
+	of := map[string]*queue{}
+	for i, key := range p.keys {
+		if p.Done[i] != nil {
+			continue
 		}
+		if of[key] == nil {
+			of[key] = &queue{key: key}
+			all = append(all, of[key])
+		}
+		of[key].stacks = append(of[key].stacks, i)
+		of[key].seconds += p.roughly(i)
 	}
-	return n
+	return all
 }
 
 // left returns the indices of the stacks that have yet to be trained, those of one program together, so that each
 // program is compiled once.
 func (p *Plan) left() []int {
-	first := map[string]int{}
 	var left []int
-	for i, key := range p.keys {
-		if p.Done[i] != nil {
-			continue
-		}
-		left = append(left, i)
-		if _, found := first[key]; !found {
-			first[key] = i
-		}
+	for _, q := range p.queues() {
+		left = append(left, q.stacks...)
 	}
-	slices.SortStableFunc(left, func(a, b int) int { return first[p.keys[a]] - first[p.keys[b]] })
 	return left
 }
 
 // Programs returns how many programs what is left takes.
-func (p *Plan) Programs() int {
-	programs := map[string]bool{}
-	for _, i := range p.left() {
-		programs[p.keys[i]] = true
-	}
-	return len(programs)
-}
+func (p *Plan) Programs() int { return len(p.queues()) }
 
 // Runs returns how many runs the stacks have, and how many of them are done.
 func (p *Plan) Runs() (all, done int) {
@@ -242,7 +257,10 @@ func (p *Plan) Cost() (all, left train.Cost) {
 			if sum == &left && p.Done[i] != nil {
 				continue
 			}
-			*sum = train.Cost{Parameters: sum.Parameters + c.Parameters, FLOPs: sum.FLOPs + c.FLOPs, Memory: max(sum.Memory, c.Memory), Kept: sum.Kept + kept}
+			*sum = train.Cost{
+				Parameters: sum.Parameters + c.Parameters, FLOPs: sum.FLOPs + c.FLOPs,
+				Memory: max(sum.Memory, c.Memory), Host: max(sum.Host, c.Host), Kept: sum.Kept + kept,
+			}
 		}
 	}
 	return all, left
@@ -267,8 +285,8 @@ func (p *Plan) roughly(i int) float64 {
 	return max(float64(t.Steps)*5e-4+float64(len(train.Steps(t)))*2e-3, p.costs[i].FLOPs/1e11)
 }
 
-// workers returns how many of the stacks that are left are best trained at a time. A backend that can't be divided takes two: one is evaluated
-// while the other trains; on a device of its own, whose memory is not known here, one.
+// workers returns how many of the stacks that are left are best trained at a time. A backend that can't be divided takes two: one is
+// evaluated while the other trains; on a device of its own, whose memory is not known here, one.
 func (p *Plan) workers(b *backend.Backend) int {
 	switch {
 	case b.Identity.Name != "xla:cpu" && b.Identity.Name != "go":
@@ -276,14 +294,9 @@ func (p *Plan) workers(b *backend.Backend) int {
 	case b.Parts() == 1:
 		return min(2, runtime.NumCPU())
 	}
-	stacks, seconds := map[string]int{}, map[string]float64{}
-	for _, i := range p.left() {
-		stacks[p.keys[i]]++
-		seconds[p.keys[i]] += p.roughly(i)
-	}
 	n := 0
-	for key, of := range stacks {
-		n += max(1, min(of, int(seconds[key]/worthwhile)))
+	for _, q := range p.queues() {
+		n += max(1, min(len(q.stacks), int(q.seconds/worthwhile)))
 	}
 	return max(1, min(n, b.Parts()))
 }
@@ -298,24 +311,12 @@ const (
 // others it takes the time for each FLOP and for compiling to be that of the program nearest in FLOPs. Stacks that train side by side
 // are taken not to disturb each other.
 func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration, error) {
-	type program struct {
-		stack  spec.Stack
-		stacks int
-		steps  int // of all its stacks
-		flops  float64
+	flops := func(q *queue) float64 { // of a step
+		first := q.stacks[0]
+		return p.costs[first].FLOPs / float64(p.Stacks[first][0].Train.Steps)
 	}
-	var programs []program // ascending in the FLOPs of a step
-	at := map[string]int{}
-	for _, i := range p.left() {
-		stack, key := p.Stacks[i], p.keys[i]
-		if _, found := at[key]; !found {
-			at[key] = len(programs)
-			programs = append(programs, program{stack: stack, flops: p.costs[i].FLOPs / float64(stack[0].Train.Steps)})
-		}
-		programs[at[key]].steps += stack[0].Train.Steps
-		programs[at[key]].stacks++
-	}
-	slices.SortStableFunc(programs, func(a, b program) int { return int(a.flops - b.flops) })
+	programs := p.queues()
+	slices.SortStableFunc(programs, func(a, b *queue) int { return cmp.Compare(flops(a), flops(b)) })
 	workers := min(p.workers(b), b.Parts())
 	backends, err := b.Split(workers)
 	if err != nil {
@@ -328,15 +329,17 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 		// Spread the measured ones evenly over the programs.
 		if want := i * calibratedPrograms / len(programs); want > measured || len(programs) <= calibratedPrograms {
 			measured = want
-			var err error
-			if speed, err = train.Measure(ctx, backends[0], q.stack, p.asked, calibration); err != nil {
+			if speed, err = train.Measure(ctx, backends[0], p.Stacks[q.stacks[0]], p.asked, calibration); err != nil {
 				return 0, err
 			}
-			speed.FLOPs = q.flops
+			speed.FLOPs = flops(q)
 		}
-		evaluations := float64(q.stacks * len(train.Steps(q.stack[0].Train)))
-		training := speed.Step.Seconds()*float64(q.steps)*q.flops/speed.FLOPs + speed.Evaluation.Seconds()*evaluations
-		seconds += speed.Compile.Seconds() + training/float64(min(workers, q.stacks))
+		training := 0.
+		for _, at := range q.stacks {
+			t := p.Stacks[at][0].Train
+			training += speed.Step.Seconds()*float64(t.Steps)*flops(q)/speed.FLOPs + speed.Evaluation.Seconds()*float64(len(train.Steps(t)))
+		}
+		seconds += speed.Compile.Seconds() + training/float64(min(workers, len(q.stacks)))
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
 }

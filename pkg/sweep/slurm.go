@@ -72,8 +72,8 @@ func OpenSlurm(store *results.Store, plan *Plan) (*Slurm, error) {
 	for _, stack := range plan.Stacks {
 		io.WriteString(digest, stack.Hash())
 	}
-	s := &Slurm{store: store, plan: plan}
-	s.dir = filepath.Join(filepath.Dir(store.Dir), "slurm", hex.EncodeToString(digest.Sum(nil)[:8]))
+	dir := filepath.Join(filepath.Dir(store.Dir), "slurm", hex.EncodeToString(digest.Sum(nil)[:8]))
+	s := &Slurm{dir: dir, store: store, plan: plan}
 	return s, s.readJobs()
 }
 
@@ -112,10 +112,7 @@ func (s *Slurm) Submit(ctx context.Context, name string, o SlurmOptions, waiting
 		return "", nil, err
 	}
 	s.jobs = append(s.jobs, id)
-	return id, nil, results.WriteFile(filepath.Join(s.dir, "jobs"), func(f *os.File) error {
-		_, err := fmt.Fprintln(f, strings.Join(s.jobs, "\n"))
-		return err
-	})
+	return id, nil, place(filepath.Join(s.dir, "jobs"), []byte(strings.Join(s.jobs, "\n")+"\n"), 0o644)
 }
 
 // lock waits for the lock of this sweep's submissions.
@@ -172,45 +169,34 @@ func (s *Slurm) sbatch(ctx context.Context, name string, o SlurmOptions) (id str
 // arguments returns sbatch's, but for what differs between sweeps.
 func (o SlurmOptions) arguments() []string {
 	args := []string{"--parsable", "--requeue", "--open-mode=append", "--export=ALL", "--ntasks=1"}
-	for _, option := range []struct{ name, value string }{{"partition", o.Partition}, {"time", o.Time}, {"mem", o.Memory}} {
-		if option.value != "" {
-			args = append(args, "--"+option.name+"="+option.value)
+	for _, option := range []struct {
+		name  string
+		value any
+	}{{"partition", o.Partition}, {"time", o.Time}, {"mem", o.Memory}, {"gpus", o.GPUs}, {"cpus-per-task", o.CPUs}} {
+		if option.value != "" && option.value != 0 {
+			args = append(args, fmt.Sprintf("--%s=%v", option.name, option.value))
 		}
-	}
-	if o.GPUs > 0 {
-		args = append(args, "--gpus="+strconv.Itoa(o.GPUs))
-	}
-	if o.CPUs > 0 {
-		args = append(args, "--cpus-per-task="+strconv.Itoa(o.CPUs))
 	}
 	return args
 }
 
 // array returns the indices of the tasks that have something to train, as sbatch takes them: 0-3,7%2.
 func (s *Slurm) array(chunk, maxParallel int) string {
+	tasks := slices.Collect(slices.Chunk(s.plan.Done, chunk))
 	var ranges []string
-	missing := func(task int) bool {
-		for i := task * chunk; i < min((task+1)*chunk, len(s.plan.Stacks)); i++ {
-			if s.plan.Done[i] == nil {
-				return true
-			}
+	for first := 0; first < len(tasks); first++ {
+		end := first
+		for end < len(tasks) && slices.Contains(tasks[end], nil) {
+			end++
 		}
-		return false
-	}
-	for first := 0; first*chunk < len(s.plan.Stacks); first++ {
-		if !missing(first) {
-			continue
-		}
-		last := first
-		for missing(last + 1) {
-			last++
-		}
-		if first == last {
+		switch end - first {
+		case 0:
+		case 1:
 			ranges = append(ranges, strconv.Itoa(first))
-		} else {
-			ranges = append(ranges, fmt.Sprintf("%d-%d", first, last))
+		default:
+			ranges = append(ranges, fmt.Sprintf("%d-%d", first, end-1))
 		}
-		first = last
+		first = end
 	}
 	text := strings.Join(ranges, ",")
 	if maxParallel > 0 {
@@ -250,14 +236,10 @@ func place(path string, content []byte, mode fs.FileMode) error {
 			return nil
 		}
 	}
-	ready := path + ".new"
-	if err := results.WriteFile(ready, func(f *os.File) error { _, err := f.Write(content); return err }); err != nil {
-		return err
-	}
-	if err := os.Chmod(ready, mode); err != nil {
-		return err
-	}
-	return os.Rename(ready, path)
+	return results.WriteFile(path, func(f *os.File) error {
+		_, err := f.Write(content)
+		return errors.Join(err, f.Chmod(mode))
+	})
 }
 
 // RunTask trains the stacks of this task of a job array, whose folder is dir.
@@ -397,14 +379,13 @@ func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks))
 
 // output runs a command of Slurm and returns what it prints.
 func output(cmd *exec.Cmd) (string, error) {
-	var answer, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &answer, &complaint
-	err := cmd.Run()
-	name := filepath.Base(cmd.Args[0])
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("sweep: no %s here: run this on a machine from which Slurm jobs are submitted", name)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	answer, err := cmd.Output()
+	if name := filepath.Base(cmd.Args[0]); errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("sweep: no %s here: run this on a machine from which Slurm jobs are submitted", name)
 	} else if err != nil {
-		return "", fmt.Errorf("sweep: %s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
+		err = fmt.Errorf("sweep: %s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
 	}
-	return answer.String(), nil
+	return string(answer), err
 }

@@ -17,8 +17,8 @@ import (
 	"raretask/pkg/train"
 )
 
-// trainStack trains stack i on a backend, from where it was left, and writes its results; of results that only lack metrics it measures the weights
-// that were kept. It returns false where another process is at it.
+// trainStack trains stack i on a backend, from where it was left, and writes its results; of results that only lack metrics it measures
+// the weights that were kept. It returns false where another process is at it.
 func (w *work) trainStack(ctx context.Context, i int, on *backend.Backend) (done bool, err error) {
 	stack := w.Stacks[i]
 	lock, err := tryLock(w.store.Lock(stack))
@@ -176,8 +176,8 @@ func (w *work) trained(ctx context.Context, i int, on *backend.Backend, o *obser
 	return w.store.Write(o.file(w.identity), o.runs())
 }
 
-// measureKept adds to results the columns that they lack, measured of the weights that were kept; nil where those don't tell: more is lacking, the
-// last step's are gone, or what is asked is of the training rather than of weights.
+// measureKept adds to results the columns that they lack, measured of the weights that were kept; nil where those don't tell: more is
+// lacking, the last step's are gone, or what is asked is of the training rather than of weights.
 func (w *work) measureKept(i int, on *backend.Backend, partial *results.IncompleteError) (*results.File, error) {
 	file, last := partial.File, w.Stacks[i][0].Train.Steps
 	if len(partial.Steps)+len(partial.Keep) > 0 || file.Backend != w.identity || !slices.Contains(file.Kept, last) {

@@ -5,6 +5,7 @@ package sweep
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -89,7 +90,7 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, o Options) (Progre
 	if err != nil {
 		return Progress{}, err
 	}
-	collectRarely()
+	collect(workers * left.Host)
 	w := newWork(p, b.Identity, o)
 	w.workers = workers
 	if len(w.queue) > 0 {
@@ -104,13 +105,14 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, o Options) (Progre
 	return w.now, err
 }
 
-// collectRarely lets Go's heap grow to five times what is in use before it is collected, unless GOGC says otherwise. Most of a sweep's memory is
-// XLA's; of Go's small heap, collecting at every doubling took 5% of the time of a thousand tiny runs.
-var collectRarely = sync.OnceFunc(func() {
+// collect sets how often Go's heap is collected, unless GOGC says so: where it grows by train.Garbage, or by a quarter of the bytes in use
+// that stacks make it hold. Of a small heap, collecting at every doubling took 5% of the time of a thousand tiny runs; weights, which large
+// ones hold, are no work to collect, and lie beside XLA's own.
+func collect(host int) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(max(25, 100*train.Garbage/(train.Garbage/4+host)))
 	}
-})
+}
 
 // work is the stacks that a process has yet to train. Its fields from mu on are shared by workers.
 type work struct {
@@ -140,25 +142,30 @@ type compiled struct {
 }
 
 func newWork(p *Plan, id backend.Identity, o Options) *work {
-	w := &work{Plan: p, identity: id, options: o, start: time.Now(), queue: p.left(), programs: map[string]*program{}, owed: map[int]int64{}}
-	w.now = Progress{Stacks: len(p.Stacks), DoneStacks: len(p.Stacks) - len(w.queue)}
+	w := &work{Plan: p, identity: id, options: o, start: time.Now(), programs: map[string]*program{}, owed: map[int]int64{}}
+	for _, q := range p.queues() {
+		w.programs[q.key] = &program{on: map[*backend.Backend]*compiled{}, stacks: len(q.stacks), seconds: q.seconds}
+		w.queue = append(w.queue, q.stacks...)
+	}
 	for _, i := range w.queue {
 		w.owed[i] = int64(len(p.Stacks[i])) * int64(p.Stacks[i][0].Train.Steps)
 		w.now.Steps += w.owed[i]
-		if w.programs[w.keys[i]] == nil {
-			w.programs[w.keys[i]] = &program{on: map[*backend.Backend]*compiled{}}
-		}
-		w.programs[w.keys[i]].stacks++
-		w.programs[w.keys[i]].seconds += p.roughly(i)
 	}
+	w.now.Stacks, w.now.DoneStacks = len(p.Stacks), len(p.Stacks)-len(w.queue)
 	return w
 }
 
 // retry is how long a worker waits before it looks again at stacks that other processes are training.
 const retry = 300 * time.Millisecond
 
-// train trains stacks on a backend until none is left for it.
-func (w *work) train(ctx context.Context, on *backend.Backend) error {
+// train trains stacks on a backend until none is left for it. A panic, which Go would end the process for, is an error, so that other
+// stacks keep their state.
+func (w *work) train(ctx context.Context, on *backend.Backend) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("sweep: %v: this is a bug; please report it, with these lines:\n%s", cause, debug.Stack())
+		}
+	}()
 	held := map[int]bool{} // by another process, when last looked at
 	for {
 		i, ok := w.take(on, held)

@@ -48,12 +48,15 @@ func TestPresetsAreNotSplit(t *testing.T) {
 }
 
 func TestMemorySplitsStacks(t *testing.T) {
-	const text = "memory: %g\nmixture: {tasks: 4, dim: 64, block: 4}\ntrain: {batch: 64}\ngrid: {net.width: [4, 8, 16, 32], train.rate: [1e-3, 3e-3]}"
+	const text = "memory: %g\nmixture: {tasks: 4, dim: 64, block: 4}\ntrain: {batch: 64}\n" +
+		"grid: {net.width: [4, 8, 16, 32], train.rate: [1e-3, 3e-3]}"
 	whole, err := Stacks(parse(t, fmt.Sprintf(text, 1.)))
 	if err != nil || len(whole) != 1 {
 		t.Fatalf("%d stacks, %v; want 1", len(whole), err)
 	}
-	limit := gib(train.CostOf(whole[0]).Memory) * .6
+	// Beside what stacks of any size take.
+	least := gib(train.CostOf(whole[0][:1]).Memory)
+	limit := least + (gib(train.CostOf(whole[0]).Memory)-least)*.6
 	split, err := Stacks(parse(t, fmt.Sprintf(text, limit)))
 	if err != nil || len(split) < 2 {
 		t.Fatalf("%d stacks, %v; want several", len(split), err)
@@ -68,7 +71,7 @@ func TestMemorySplitsStacks(t *testing.T) {
 	if !reflect.DeepEqual(runs, whole[0]) {
 		t.Error("splitting lost or moved runs")
 	}
-	_, err = Stacks(parse(t, fmt.Sprintf(text, limit/100)))
+	_, err = Stacks(parse(t, fmt.Sprintf(text, least/2)))
 	if err == nil || !strings.Contains(err.Error(), "want memory:") {
 		t.Errorf("error %v; want how much memory a run needs", err)
 	}
@@ -99,7 +102,8 @@ func TestWorkersFitMemory(t *testing.T) {
 func TestWorkersDontMatter(t *testing.T) { backendtest.Each(t, workersDontMatter) }
 
 func workersDontMatter(t *testing.T, b *backend.Backend) {
-	s := parse(t, "mixture: {tasks: 3, dim: 6, block: 2}\ntrain: {batch: 16, steps: 50, warmup: 10, evaluations: 5}\ngrid: {train.seed: [0, 1, 2], train.batch: [8, 16], net.width: [2, 3]}")
+	s := parse(t, "mixture: {tasks: 3, dim: 6, block: 2}\ntrain: {batch: 16, steps: 50, warmup: 10, evaluations: 5}\n"+
+		"grid: {train.seed: [0, 1, 2], train.batch: [8, 16], net.width: [2, 3]}")
 	files := map[string]string{}
 	for workers := 1; workers <= 3; workers++ {
 		store := &results.Store{Dir: t.TempDir()}
@@ -194,7 +198,8 @@ func TestArray(t *testing.T) {
 		chunk, most int
 		want        string
 	}{
-		{nil, 4, 1, 0, "0-3"}, {[]int{1}, 4, 1, 2, "0,2-3%2"}, {[]int{0, 1, 2}, 4, 1, 0, "3"}, {nil, 5, 2, 0, "0-2"}, {[]int{2, 3}, 5, 2, 0, "0,2"},
+		{nil, 4, 1, 0, "0-3"}, {[]int{1}, 4, 1, 2, "0,2-3%2"}, {[]int{0, 1, 2}, 4, 1, 0, "3"}, {nil, 5, 2, 0, "0-2"},
+		{[]int{2, 3}, 5, 2, 0, "0,2"},
 	} {
 		s := &Slurm{plan: &Plan{Stacks: make([]spec.Stack, c.stacks), Done: make([]*results.File, c.stacks)}}
 		for _, i := range c.done {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/floats"
 )
 
 // Loss is the exact loss of an encoder with its own decoders.
@@ -33,7 +35,8 @@ func FullLoss[T Float](m Mixture, w, decoders []T, width, dim int) (Loss, error)
 	case dim < K*block:
 		return Loss{}, fmt.Errorf("theory: encoder of %d inputs for %d tasks of %d coordinates: want at least %d inputs", dim, K, block, K*block)
 	case len(decoders) != K*block*width:
-		return Loss{}, fmt.Errorf("theory: decoders of %d numbers: want %d, %d tasks x %d outputs x width %d", len(decoders), K*block*width, K, block, width)
+		return Loss{}, fmt.Errorf("theory: decoders of %d numbers: want %d, %d tasks x %d outputs x width %d",
+			len(decoders), K*block*width, K, block, width)
 	}
 	encoder := blas64.General{Rows: width, Cols: dim, Stride: dim, Data: float64s(w)}
 	decoder := blas64.General{Rows: K * block, Cols: width, Stride: width, Data: float64s(decoders)}
@@ -48,7 +51,7 @@ func FullLoss[T Float](m Mixture, w, decoders []T, width, dim int) (Loss, error)
 		for j := range lambda {
 			i := k*block + j
 			own := decoder.Data[i*width : (i+1)*width]
-			l += dot(own, decoderGram.Data[i*width:(i+1)*width]) - 2*crossTerm(own, encoder, i, lambda[j])
+			l += floats.Dot(own, decoderGram.Data[i*width:(i+1)*width]) - 2*crossTerm(own, encoder, i, lambda[j])
 		}
 		// A perfect fit may come out below 0 by rounding; NaN stays NaN.
 		loss.Task[k] = max(0, l)
@@ -64,14 +67,6 @@ func crossTerm(row []float64, encoder blas64.General, i int, lambda float64) flo
 	return math.Sqrt(lambda) * blas64.Dot(blas64.Vector{N: len(row), Inc: 1, Data: row}, column)
 }
 
-func dot(a, b []float64) float64 {
-	return blas64.Dot(blas64.Vector{N: len(a), Inc: 1, Data: a}, blas64.Vector{N: len(b), Inc: 1, Data: b})
-}
-
 func float64s[T Float](v []T) []float64 {
-	w := make([]float64, len(v))
-	for i, x := range v {
-		w[i] = float64(x)
-	}
-	return w
+	return xslices.Map(v, func(x T) float64 { return float64(x) })
 }

@@ -8,9 +8,12 @@
 package theory
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // tieTolerance is the relative difference below which two utilities are one: equal utilities such as 1·2² = 4·1²
@@ -24,8 +27,8 @@ const FrequentShare = .8
 //
 //	M = sum_k pi_k C_k,   C_k = B_k diag(lambda_k) B_k^T
 //
-// Frequency holds pi_k (K numbers that sum to 1), Spectrum the eigenvalues lambda_{k,j} (K x d_T, each row descending).
-// The methods take for granted what Validate checks. Source: Sec. 3, App. B.1.
+// Frequency holds pi_k (K numbers >= 0 that sum to 1), Spectrum the eigenvalues lambda_{k,j} (K x d_T, each row descending
+// from a positive one, none negative), which the methods take for granted. Source: Sec. 3, App. B.1.
 type Mixture struct {
 	Frequency []float64
 	Spectrum  [][]float64
@@ -61,48 +64,7 @@ func PowerLaw(tasks, block int, beta, alphaFirst, alphaLast float64) (Mixture, e
 
 // powers returns 1, 2^-exponent, …, n^-exponent.
 func powers(n int, exponent float64) []float64 {
-	p := make([]float64, n)
-	for i := range p {
-		p[i] = math.Pow(float64(i+1), -exponent)
-	}
-	return p
-}
-
-// Validate returns an error that names the first thing that makes m no mixture: no task, lengths that differ, a
-// frequency or eigenvalue that is negative or not finite, frequencies that don't sum to 1, a spectrum that rises or is 0.
-func (m Mixture) Validate() error {
-	if len(m.Frequency) == 0 || len(m.Frequency) != len(m.Spectrum) {
-		return fmt.Errorf("theory: %d frequencies and %d spectra: want one of each per task, and at least one task", len(m.Frequency), len(m.Spectrum))
-	}
-	for k, p := range m.Frequency {
-		if !(p >= 0 && p <= 1) {
-			return fmt.Errorf("theory: task %d: frequency %g: want a number in 0..1", k, p)
-		}
-		if err := validSpectrum(m.Spectrum[k], m.Block()); err != nil {
-			return fmt.Errorf("theory: task %d: %w", k, err)
-		}
-	}
-	if total := sum(m.Frequency); math.Abs(total-1) > 1e-6 {
-		return fmt.Errorf("theory: frequencies sum to %g: want 1", total)
-	}
-	return nil
-}
-
-func validSpectrum(lambda []float64, block int) error {
-	if len(lambda) != block || block == 0 {
-		return fmt.Errorf("%d eigenvalues: want %d, as many as every task, and at least 1", len(lambda), block)
-	}
-	for j, l := range lambda {
-		switch {
-		case !(l >= 0) || math.IsInf(l, 1):
-			return fmt.Errorf("eigenvalue %d is %g: want a finite number >= 0", j, l)
-		case j == 0 && l == 0:
-			return fmt.Errorf("all eigenvalues are 0: want a positive first one")
-		case j > 0 && l > lambda[j-1]:
-			return fmt.Errorf("eigenvalue %d is %g, above %g before it: want a descending spectrum", j, l, lambda[j-1])
-		}
-	}
-	return nil
+	return xslices.Map(xslices.Iota(1., n), func(i float64) float64 { return math.Pow(i, -exponent) })
 }
 
 // Tasks returns K.
@@ -128,18 +90,12 @@ func (m Mixture) Trace() float64 {
 // Frequent returns F, the most frequent tasks whose frequencies first sum to at least share, the most frequent first;
 // of equally frequent tasks the one with the lower index comes first. The paper's share is 0.8. Source: Sec. 3.
 func (m Mixture) Frequent(share float64) []int {
-	tasks := make([]int, m.Tasks())
-	for k := range tasks {
-		tasks[k] = k
-	}
+	tasks := m.Others(-1)
 	slices.SortStableFunc(tasks, func(a, b int) int {
-		switch pa, pb := m.Frequency[a], m.Frequency[b]; {
-		case tied(pa, pb):
+		if tied(m.Frequency[a], m.Frequency[b]) {
 			return 0
-		case pa > pb:
-			return -1
 		}
-		return 1
+		return cmp.Compare(m.Frequency[b], m.Frequency[a])
 	})
 	var total float64
 	for i, k := range tasks {
@@ -164,13 +120,7 @@ func (m Mixture) Rarest() int {
 
 // Others returns every task but k.
 func (m Mixture) Others(k int) []int {
-	var others []int
-	for i := range m.Tasks() {
-		if i != k {
-			others = append(others, i)
-		}
-	}
-	return others
+	return slices.DeleteFunc(xslices.Iota(0, m.Tasks()), func(i int) bool { return i == k })
 }
 
 // HeldFeatures returns how many of its leading features task k holds at signal s = Tr(P C_k)/Tr C_k.

@@ -23,9 +23,7 @@ type Widths struct{ Every, Some int }
 
 // Features returns all K·d_T features in the order in which growing width makes them learnable: by falling utility, and
 // where utilities tie by task and then by index. Source: Sec. 3 (utility), App. D (order by utility, not by frequency).
-func (m Mixture) Features() []Feature { return m.featuresOf(everyTask(m)) }
-
-func everyTask(m Mixture) []int { return m.Others(-1) }
+func (m Mixture) Features() []Feature { return m.featuresOf(m.Others(-1)) }
 
 func (m Mixture) featuresOf(tasks []int) []Feature {
 	features := make([]Feature, 0, len(tasks)*m.Block())
@@ -34,9 +32,7 @@ func (m Mixture) featuresOf(tasks []int) []Feature {
 			features = append(features, Feature{Task: k, Index: j, Utility: m.Frequency[k] * lambda})
 		}
 	}
-	slices.SortFunc(features, func(a, b Feature) int {
-		return cmp.Or(cmp.Compare(b.Utility, a.Utility), cmp.Compare(a.Task, b.Task), cmp.Compare(a.Index, b.Index))
-	})
+	slices.SortFunc(features, func(a, b Feature) int { return cmp.Compare(b.Utility, a.Utility) })
 	for first := 0; first < len(features); {
 		end := first + 1
 		for end < len(features) && tied(features[first].Utility, features[end].Utility) {
@@ -124,22 +120,18 @@ func (m Mixture) NStar(features int) []Widths {
 // t_k - i of the t are left out. A feature of no utility need never be kept.
 func (m Mixture) featureWidths() [][]Widths {
 	widths := make([][]Widths, m.Tasks())
-	own := map[[2]int]int{} // (task, Above): how many of the tied features are the task's
 	features := m.Features()
-	for _, f := range features {
-		own[[2]int{f.Task, f.Above}]++
-	}
-	for _, f := range features {
-		inGroup := len(widths[f.Task])
-		for inGroup > 0 && widths[f.Task][inGroup-1].Some > f.Above {
-			inGroup--
+	for first, end := 0, 0; first < len(features); first = end {
+		f := features[first]
+		for end = first; end < len(features) && features[end].Task == f.Task && features[end].Above == f.Above; end++ {
 		}
-		i := len(widths[f.Task]) - inGroup + 1
-		w := Widths{Some: f.Above + i}
-		if f.Utility > 0 {
-			w.Every = f.Above + f.Tied - own[[2]int{f.Task, f.Above}] + i
+		for i := 1; i <= end-first; i++ {
+			w := Widths{Some: f.Above + i}
+			if f.Utility > 0 {
+				w.Every = f.Above + f.Tied - (end - first) + i
+			}
+			widths[f.Task] = append(widths[f.Task], w)
 		}
-		widths[f.Task] = append(widths[f.Task], w)
 	}
 	return widths
 }

@@ -3,6 +3,7 @@ package theory
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Population is what an encoder's row space says about every task, exact and without samples.
@@ -41,7 +42,8 @@ type Population struct {
 func (m Mixture) Population(s Subspace, frequent []int) (Population, error) {
 	K, block := m.Tasks(), m.Block()
 	if s.Dim < K*block {
-		return Population{}, fmt.Errorf("theory: encoder of %d inputs for %d tasks of %d coordinates: want at least %d inputs", s.Dim, K, block, K*block)
+		return Population{}, fmt.Errorf("theory: encoder of %d inputs for %d tasks of %d coordinates: want at least %d inputs",
+			s.Dim, K, block, K*block)
 	}
 	p := Population{Rank: s.Rank, Signal: make([]float64, K), Gram: square(K)}
 	mF := m.Covariance(frequent, s.Dim)
@@ -63,7 +65,7 @@ func (m Mixture) Population(s Subspace, frequent []int) (Population, error) {
 		p.EncoderLoss += m.Frequency[k] * lost
 	}
 	p.FrequentGradient = math.Sqrt(squaredGradient)
-	p.Bound = 2 * math.Sqrt(largest(mF)*p.Residual)
+	p.Bound = 2 * math.Sqrt(slices.Max(mF)*p.Residual)
 	p.normalize(float64(s.Width) / float64(s.Dim))
 	p.interfere(m.Frequency, frequent)
 	return p, nil
@@ -149,14 +151,6 @@ func (p *Population) interfere(frequency []float64, frequent []int) {
 			p.Cosine[k] = max(-1, p.Interference[k]/(p.TaskGradient[k]*math.Sqrt(squared)))
 		}
 	}
-}
-
-func largest(v []float64) float64 {
-	var most float64
-	for _, x := range v {
-		most = max(most, x)
-	}
-	return most
 }
 
 func square(n int) [][]float64 {

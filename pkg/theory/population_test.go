@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -78,23 +79,20 @@ func TestPopulationAgainstMatrices(t *testing.T) {
 			}
 			return loss
 		}
-		gradient := func(c []float64) *mat.VecDense {
-			g, err := s.Gradient(c)
-			if err != nil {
-				t.Fatal(err)
-			}
+		gradientOf := func(c []float64) *mat.VecDense {
+			g := gradient(s, c)
 			return mat.NewVecDense(len(g), g)
 		}
-		all := everyTask(m)
+		all := m.Others(-1)
 		near(t, name+": encoder loss", p.EncoderLoss, one(m.Covariance(all, 30)), 1e-12)
 		near(t, name+": residual", p.Residual, one(m.Covariance(frequent, 30)), 1e-12)
-		near(t, name+": ||G_F||", p.FrequentGradient, mat.Norm(gradient(m.Covariance(frequent, 30)), 2), 1e-12)
+		near(t, name+": ||G_F||", p.FrequentGradient, mat.Norm(gradientOf(m.Covariance(frequent, 30)), 2), 1e-12)
 		for k := range all {
-			ck := gradient(m.Covariance([]int{k}, 30))
+			ck := gradientOf(m.Covariance([]int{k}, 30))
 			ck.ScaleVec(1/m.Frequency[k], ck)
 			near(t, name+": ||G_k||", p.TaskGradient[k], mat.Norm(ck, 2), 1e-12)
 			rest := slices.DeleteFunc(slices.Clone(frequent), func(f int) bool { return f == k })
-			gF := gradient(m.Covariance(rest, 30))
+			gF := gradientOf(m.Covariance(rest, 30))
 			near(t, name+": <G_k,G_F>", p.Interference[k], mat.Dot(ck, gF), 1e-12)
 			if norm := mat.Norm(gF, 2) * mat.Norm(ck, 2); norm > 1e-6 {
 				near(t, name+": cosine", p.Cosine[k], mat.Dot(ck, gF)/norm, 1e-6)
@@ -108,7 +106,7 @@ func TestBoundAndSigns(t *testing.T) {
 	m := powerLaw(t, 6, 4, 1, 2, 2)
 	for seed := range uint64(20) {
 		for name, s := range encoders(rand.New(rand.NewPCG(3, seed))) {
-			for _, frequent := range [][]int{m.Frequent(.8), everyTask(m), {5}} {
+			for _, frequent := range [][]int{m.Frequent(.8), m.Others(-1), {5}} {
 				p := population(t, m, s, frequent)
 				if p.FrequentGradient > p.Bound*(1+1e-12) {
 					t.Errorf("%s: ||G_F|| = %g above its bound %g", name, p.FrequentGradient, p.Bound)
@@ -128,17 +126,28 @@ func TestBoundAndSigns(t *testing.T) {
 	}
 }
 
+// gradient returns G = 2 (I-P) C U, D x Rank, for C with the diagonal c.
+func gradient(s Subspace, c []float64) []float64 {
+	g := mat.NewDense(s.Dim, max(1, s.Rank), nil)
+	if s.Rank > 0 {
+		u := mat.NewDense(s.Dim, s.Rank, s.Basis)
+		g.Apply(func(i, _ int, v float64) float64 { return 2 * c[i] * v }, u)
+		var inside, projected mat.Dense
+		inside.Mul(u.T(), g)
+		projected.Mul(u, &inside)
+		g.Sub(g, &projected)
+	}
+	return g.RawMatrix().Data
+}
+
 // G is minus the derivative of the encoder loss along every tangent direction of the Grassmannian.
 func TestGradientIsFiniteDifference(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 2))
 	const dim, width, step = 12, 4, 1e-5
 	m := powerLaw(t, 4, 3, 1, 2, 2)
-	c := m.Covariance(everyTask(m), dim)
+	c := m.Covariance(m.Others(-1), dim)
 	s := rowSpace(t, gaussian(rng, width*dim), width, dim)
-	g, err := s.Gradient(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := gradient(s, c)
 	lossAt := func(h []float64, step float64) float64 {
 		w := make([]float64, width*dim) // transposed U + step H
 		for i := range dim {
@@ -152,42 +161,8 @@ func TestGradientIsFiniteDifference(t *testing.T) {
 		// Moving within the subspace changes nothing, so directions need not be projected to the tangent space.
 		h := gaussian(rng, dim*width)
 		numeric := (lossAt(h, step) - lossAt(h, -step)) / (2 * step)
-		near(t, "dL/dt", numeric, -dot(g, h), 1e-8)
+		near(t, "dL/dt", numeric, -floats.Dot(g, h), 1e-8)
 	}
-}
-
-// dP/dt of span(e^{2Mt} U) is G U^T + U G^T, and the flow composes.
-func TestFlowSolvesItsEquation(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 3))
-	const dim, width, step = 12, 4, 1e-5
-	m := powerLaw(t, 4, 3, 1, 2, 2)
-	c := m.Covariance(everyTask(m), dim)
-	flow := func(s Subspace, time float64) Subspace {
-		f, err := Flow(s, c, time)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	start := rowSpace(t, gaussian(rng, width*dim), width, dim)
-	for _, time := range []float64{.1, 1, 7, 40} {
-		here := flow(start, time)
-		before, after := dense(flow(start, time-step)), dense(flow(start, time+step))
-		g, _ := here.Gradient(c)
-		var velocity mat.Dense
-		velocity.Mul(mat.NewDense(dim, width, g), mat.NewDense(dim, width, here.Basis).T())
-		for i := range dim {
-			for j := range dim {
-				numeric := (after.At(i, j) - before.At(i, j)) / (2 * step)
-				near(t, fmt.Sprintf("t=%g: dP/dt[%d,%d]", time, i, j), numeric, velocity.At(i, j)+velocity.At(j, i), 1e-8)
-			}
-		}
-	}
-	var difference mat.Dense
-	difference.Sub(dense(flow(flow(start, 30), 12)), dense(flow(start, 42)))
-	near(t, "flow for 30, then 12, against 42", mat.Norm(&difference, 2), 0, 1e-10)
-	end := population(t, m, flow(start, 5000), nil)
-	near(t, "loss at the end of the flow", end.EncoderLoss, m.OptimalLoss(width), 1e-9)
 }
 
 // No encoder beats L*, and the one made of the best features reaches it.
@@ -263,7 +238,7 @@ func TestFullLossAgainstMatrices(t *testing.T) {
 		want := mat.Norm(&miss, 2) * mat.Norm(&miss, 2)
 		near(t, "l_k", loss.Task[k], want, 1e-10*want)
 	}
-	near(t, "mixture", loss.Mixture, dot(m.Frequency, loss.Task), 1e-10)
+	near(t, "mixture", loss.Mixture, floats.Dot(m.Frequency, loss.Task), 1e-10)
 }
 
 // With the least-squares decoders D_k = Lambda^{1/2} B_k^T W^+, the full loss is the encoder loss.
@@ -320,13 +295,11 @@ func TestBadEncodersAreNamed(t *testing.T) {
 	_, notFinite := RowSpace(w, 2, 6)
 	_, noWidth := RowSpace(w, 0, 6)
 	_, tooSmall := m.Population(small, nil)
-	_, noFlow := Flow(small, []float64{1, 1, 1, math.Inf(1)}, 1)
 	_, noDecoders := FullLoss(m, w, w, 2, 6)
 	for want, err := range map[string]error{
 		"theory: encoder row 1, column 1 is NaN: want finite numbers":                      notFinite,
 		"theory: encoder of 12 numbers as 0 x 6: want width >= 1, dim >= 1 and 0 numbers":  noWidth,
 		"theory: encoder of 4 inputs for 2 tasks of 3 coordinates: want at least 6 inputs": tooSmall,
-		"theory: covariance number 3 is +Inf: want a finite number >= 0":                   noFlow,
 	} {
 		if err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
@@ -348,11 +321,6 @@ func BenchmarkPopulation(b *testing.B) {
 			}
 		})
 	}
-}
-
-func ExampleModelScalingRatio() {
-	fmt.Printf("%.2f %.2f\n", ModelScalingRatio(.34, .28), ModelScalingRatio(.3478, .3658))
-	// Output: 10.36 6.83
 }
 
 func ExampleMixture_Population() {

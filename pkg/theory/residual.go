@@ -1,7 +1,5 @@
 package theory
 
-import "fmt"
-
 // ResidualFloor returns delta*_F(N), the least that any encoder of that width can leave of the tasks in F.
 //
 //	delta*_F(N) = sum_{i > N} mu^F_i,   mu^F_1 >= mu^F_2 >= …  the eigenvalues of M_F = sum_{k in F} pi_k C_k
@@ -9,25 +7,6 @@ import "fmt"
 // frequent holds the task indices of F. Source: Sec. 3, Theorem 4 and what follows it.
 func (m Mixture) ResidualFloor(frequent []int, width int) float64 {
 	return tail(m.featuresOf(frequent), width)
-}
-
-// ResidualWidth returns N_F(eps), the least width at which the tasks in F can be learned up to eps.
-//
-//	N_F(eps) = min { N : delta*_F(N) <= eps }
-//
-// It returns an error for eps < 0 or NaN, which no width reaches. Source: Sec. 3.
-func (m Mixture) ResidualWidth(frequent []int, eps float64) (int, error) {
-	if !(eps >= 0) {
-		return 0, fmt.Errorf("theory: residual eps %g: want a number >= 0", eps)
-	}
-	features := m.featuresOf(frequent)
-	width, rest := len(features), 0.0
-	for ; width > 0; width-- {
-		if rest += features[width-1].Utility; rest > eps {
-			break
-		}
-	}
-	return width, nil
 }
 
 // CriticalWidth returns the least width at which the first feature of task rare survives the gradients of the tasks in F.

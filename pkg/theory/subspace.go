@@ -30,7 +30,8 @@ type Subspace struct {
 // (a diverged run). Cost O(D N²).
 func RowSpace[T Float](w []T, width, dim int) (Subspace, error) {
 	if width < 1 || dim < 1 || len(w) != width*dim {
-		return Subspace{}, fmt.Errorf("theory: encoder of %d numbers as %d x %d: want width >= 1, dim >= 1 and %d numbers", len(w), width, dim, width*dim)
+		return Subspace{}, fmt.Errorf("theory: encoder of %d numbers as %d x %d: want width >= 1, dim >= 1 and %d numbers",
+			len(w), width, dim, width*dim)
 	}
 	transposed := blas64.General{Rows: dim, Cols: width, Stride: width, Data: make([]float64, dim*width)}
 	for n := range width {
@@ -91,33 +92,6 @@ func (s Subspace) projector(from, to int, p []float64) {
 	}
 	blas64.Gemm(blas.NoTrans, blas.Trans, 1, s.rows(from, to), s.rows(0, s.Dim), 0,
 		blas64.General{Rows: to - from, Cols: s.Dim, Stride: s.Dim, Data: p})
-}
-
-// Gradient returns the population gradient of tasks with the diagonal covariance c (D numbers) at this subspace, D x Rank,
-// row-major: the direction in which U must move for the encoder loss to fall fastest.
-//
-//	G = 2 (I-P) C U,   d/dt Tr((I-P)C) = -<G, dU/dt>
-//
-// Pass C_k for one task's G_k, M_F for G_F (see Mixture.Covariance). It returns an error when c has not D numbers.
-// Source: Sec. 3, Theorem 4. Cost O(D N²).
-func (s Subspace) Gradient(c []float64) ([]float64, error) {
-	if len(c) != s.Dim {
-		return nil, fmt.Errorf("theory: covariance of %d numbers: want %d, the dimension of the subspace", len(c), s.Dim)
-	}
-	g := make([]float64, len(s.Basis))
-	if s.Rank == 0 {
-		return g, nil
-	}
-	for i, ci := range c {
-		for n := range s.Rank {
-			g[i*s.Rank+n] = 2 * ci * s.Basis[i*s.Rank+n]
-		}
-	}
-	grad := blas64.General{Rows: s.Dim, Cols: s.Rank, Stride: s.Rank, Data: g}
-	inner := blas64.General{Rows: s.Rank, Cols: s.Rank, Stride: s.Rank, Data: make([]float64, s.Rank*s.Rank)}
-	blas64.Gemm(blas.Trans, blas.NoTrans, 1, s.rows(0, s.Dim), grad, 0, inner)
-	blas64.Gemm(blas.NoTrans, blas.NoTrans, -1, s.rows(0, s.Dim), inner, 1, grad)
-	return g, nil
 }
 
 // Covariance returns the diagonal of sum_{k in tasks} pi_k C_k in dim coordinates: M for all tasks, M_F for those of F.

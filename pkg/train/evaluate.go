@@ -11,15 +11,16 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/mixture"
+	"raretask/pkg/net"
 	"raretask/pkg/spec"
 	"raretask/tasks"
 )
 
 // pieceBytes bounds what an evaluation holds at a time: so many tasks are evaluated at once as fit.
-const pieceBytes = 256 << 20
+const pieceBytes = 128 << 20
 
-// pieceOf returns how many tasks of a stack are evaluated at a time, a function of its settings alone. It divides their number, so that the mean
-// over pieces is that over tasks.
+// pieceOf returns how many tasks of a stack are evaluated at a time, a function of its settings alone. It divides their number, so that the
+// mean over pieces is that over tasks.
 func pieceOf(stack spec.Stack) int {
 	k := stack[0].Mixture.Tasks
 	n := max(1, min(k, pieceBytes/(evaluationRows*CostOf(stack).sample)))
@@ -29,30 +30,24 @@ func pieceOf(stack spec.Stack) int {
 	return n
 }
 
-// Evaluate returns the state of the runs of a stack, which must be of this program, with weights that need not have been trained by it: one set
-// for each run, as in RunState. Samples are those of a step of the stack's data stream. tap, if given, stand in for the inputs of the
+// Evaluate returns the state of the runs of a stack, which must be of this program, with weights that need not have been trained by it: one
+// set for each run, as in RunState. Samples are those of a step of the stack's data stream. tap, if given, stand in for the inputs of the
 // program's tap. Loss is not known (NaN), and no run counts as diverged.
 func (p *Program) Evaluate(stack spec.Stack, step int, weights [][][]float32, tap ...any) ([]RunState, error) {
-	if len(weights) != p.runs {
-		return nil, fmt.Errorf("train: %d sets of weights for a program of %d runs: want as many", len(weights), p.runs)
+	if err := p.fit(weights); err != nil {
+		return nil, err
+	}
+	if len(tap) > 0 && (p.tap == nil || len(tap) != len(p.tap.Inputs)) {
+		return nil, fmt.Errorf("train: %d inputs of a tap: want those of the program's tap, or none", len(tap))
 	}
 	if len(tap) > 0 && (p.tap == nil || len(tap) != len(p.tap.Inputs)) {
 		return nil, fmt.Errorf("train: %d inputs of a tap: want none, or as many as the program's tap has", len(tap))
 	}
-	inputs, err := p.inputs(stack)
+	inputs, err := p.inputs(stack, tap...)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { free(inputs) }()
-	if len(tap) > 0 {
-		own, err := upload(tap)
-		if err != nil {
-			return nil, err
-		}
-		at := len(inputs) - len(p.tap.Inputs)
-		free(inputs[at:])
-		inputs = append(inputs[:at], own...)
-	}
+	defer free(inputs)
 	arrays := p.stack(weights)
 	defer free(arrays)
 	runs, err := p.evaluated(step, arrays, inputs)
@@ -60,6 +55,22 @@ func (p *Program) Evaluate(stack spec.Stack, step int, weights [][][]float32, ta
 		runs[i].Weights, runs[i].Loss, runs[i].Diverged = weights[i], math.NaN(), -1
 	}
 	return runs, err
+}
+
+// fit returns an error for weights that are not those of the program's nets.
+func (p *Program) fit(weights [][][]float32) error {
+	if len(weights) != p.runs {
+		return fmt.Errorf("train: %d sets of weights for a program of %d runs: want as many", len(weights), p.runs)
+	}
+	for _, g := range p.groups {
+		for r, run := range weights[g.first:][:g.runs] {
+			same := func(values []float32, w net.Weight) bool { return len(values) == w.Size() }
+			if !slices.EqualFunc(run, g.weights, same) {
+				return fmt.Errorf("train: weights of run %d: want the %d arrays of its net, of its sizes", g.first+r, len(g.weights))
+			}
+		}
+	}
+	return nil
 }
 
 // evaluated returns what the evaluation says of all runs, piece by piece.
@@ -81,11 +92,7 @@ func (p *Program) evaluated(step int, weights, inputs []*tensors.Tensor) ([]RunS
 func (p *Program) evaluatePiece(step, first int, weights, inputs []*tensors.Tensor, runs []RunState) error {
 	scalars := []*tensors.Tensor{tensors.FromScalar(int32(step)), tensors.FromScalar(int32(first))}
 	defer free(scalars)
-	var args []any
-	for _, t := range p.evaluationArguments(scalars[0], scalars[1], weights, inputs) {
-		args = append(args, t)
-	}
-	out, err := p.evaluate.Call(args...)
+	out, err := call(p.evaluate, scalars, weights, inputs)
 	if err != nil {
 		return err
 	}
@@ -127,13 +134,8 @@ func (s *RunState) add(column int, c Column, values []float32, first, piece, tas
 	}
 }
 
-// evaluationArguments returns what the evaluation takes.
-func (p *Program) evaluationArguments(step, first *tensors.Tensor, weights, inputs []*tensors.Tensor) []*tensors.Tensor {
-	return slices.Concat([]*tensors.Tensor{step, first}, weights, inputs)
-}
-
-// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each of some tasks, and what metrics measure
-// of them: given the step, the first of the tasks, the weights and the inputs. Samples of a task are the same whatever the piece.
+// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each of some tasks, and what metrics
+// measure of them: given the step, the first of the tasks, the weights and the inputs. Samples of a task are the same whatever the piece.
 func (p *Program) evaluateGraph(arrays []*Node) []*Node {
 	step, first, weights := arrays[0], arrays[1], arrays[2:][:len(p.weights)]
 	inputs := arrays[2+len(p.weights):]

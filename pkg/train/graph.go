@@ -28,7 +28,8 @@ const (
 	stateWeights
 )
 
-// Positions of a program's inputs, which no step changes; the family's constants, the numbers of an injection schedule and a tap's arrays follow.
+// Positions of a program's inputs, which no step changes; the family's constants, the numbers of an injection schedule and a tap's arrays
+// follow.
 const (
 	inputSeed       = iota // uint32 [2]: of the data
 	inputThresholds        // uint32 [2, K]: of the draws
@@ -108,7 +109,8 @@ func (p *Program) split(inputs []*Node) (constants, schedule []*Node, tap net.Ta
 	return constants, schedule, func(name string, activation *Node) *Node { return p.tap.Build(name, activation, own) }
 }
 
-// losses returns the sum of the losses of each task's samples [runs, K], over all groups, and how much all samples count together, a scalar.
+// losses returns the sum of the losses of each task's samples [runs, K], over all groups, and how much all samples count together, a
+// scalar.
 func (p *Program) losses(weights []*Node, batch *mixture.Batch, tap net.Tap) (losses, total *Node) {
 	var all []*Node
 	at := 0
@@ -154,11 +156,11 @@ func (p *Program) update(next, gradients []*Node, peak *Node) {
 			move = Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), settings.Epsilon))
 			next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
 		}
-		if w.rate != 1 {
-			move = MulScalar(move, w.rate)
+		if w.Rate != 1 {
+			move = MulScalar(move, w.Rate)
 		}
 		weight := next[stateWeights+i]
-		if settings.Decay != 0 && w.decays {
+		if settings.Decay != 0 && (w.Matrix || settings.Decays == "all") {
 			move = Add(move, MulScalar(weight, settings.Decay))
 		}
 		next[stateWeights+i] = Sub(weight, Mul(w.perRun(rate), move))
@@ -183,7 +185,7 @@ func (p *Program) products(a, b []*Node) *Node {
 	for i, w := range p.weights {
 		var others []int
 		for axis := range w.dims {
-			if axis != w.axis {
+			if axis != w.RunAxis {
 				others = append(others, axis)
 			}
 		}
@@ -203,15 +205,13 @@ func (p *Program) products(a, b []*Node) *Node {
 
 // perRun returns the part of v [runs] that is of this weight's group, shaped to multiply the weight.
 func (w weight) perRun(v *Node) *Node {
-	dims := make([]int, len(w.dims))
-	for axis := range dims {
-		dims[axis] = 1
-	}
-	dims[w.axis] = w.dims[w.axis]
-	return Reshape(Slice(v, AxisRange(w.first, w.first+w.dims[w.axis])), dims...)
+	dims, runs := slices.Repeat([]int{1}, len(w.dims)), w.dims[w.RunAxis]
+	dims[w.RunAxis] = runs
+	return Reshape(Slice(v, AxisRange(w.first, w.first+runs)), dims...)
 }
 
-// intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples, which count total together).
+// intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples, which count total
+// together).
 func (p *Program) intervene(losses, total *Node, weights []*Node) []*Node {
 	i := p.shared.Train.Intervention
 	own := Slice(losses, AxisRange(), AxisElem(i.Task-1))

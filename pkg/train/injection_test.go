@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -54,7 +55,12 @@ func TestStepsAreDenseAroundInjections(t *testing.T) {
 	if !slices.IsSorted(steps) || steps[len(steps)-1] != 100 {
 		t.Errorf("steps %v: want ascending ones up to 100", steps)
 	}
-	settings.Injection = spec.Injection{}
+	// As many injections as there may be are not listed.
+	settings.Steps, settings.Injection = math.MaxInt32, spec.Injection{Task: 4, Gap: 1}
+	if steps := Steps(settings); len(steps) > 1000 || !slices.Contains(steps, 2) || steps[len(steps)-1] != math.MaxInt32 {
+		t.Errorf("%d steps, up to %d", len(steps), steps[len(steps)-1])
+	}
+	settings.Steps, settings.Injection = 100, spec.Injection{}
 	if !slices.Equal(Steps(settings), EvaluationSteps(settings.Steps, settings.Evaluations)) {
 		t.Error("without a schedule other steps are observed than before")
 	}

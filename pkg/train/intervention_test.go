@@ -115,7 +115,8 @@ func TestInterventionsOfAnMLP(t *testing.T) {
 	const task = 2
 	conflicts := map[bool]int{} // runs with surgery whose gradients conflict, and don't
 	for _, family := range []string{"regression", "parity"} {
-		for _, i := range []spec.Intervention{{Kind: "weight", Task: task, Factor: 5}, {Kind: "surgery", Task: task}, {Kind: "mask", Task: task}} {
+		for _, i := range []spec.Intervention{{Kind: "weight", Task: task, Factor: 5}, {Kind: "surgery", Task: task},
+			{Kind: "mask", Task: task}} {
 			if family == "parity" && i.Kind == "mask" {
 				continue
 			}
@@ -149,7 +150,8 @@ func TestInterventionsOfAnMLP(t *testing.T) {
 		}
 	}
 	if conflicts[true] == 0 || conflicts[false] == 0 {
-		t.Errorf("surgery in %d runs with a conflict and %d without: want some of both, or this test shows half", conflicts[true], conflicts[false])
+		t.Errorf("surgery in %d runs with a conflict and %d without: want some of both, or this test shows half", conflicts[true],
+			conflicts[false])
 	}
 }
 
@@ -165,7 +167,7 @@ func interventionGradients(t *testing.T, stack spec.Stack) (byTask [][][]float64
 	}
 	k := stack[0].Mixture.Tasks
 	var args []any
-	for _, s := range append([]*tensors.Tensor{inputs[inputSeed], inputs[inputCumulative], inputs[inputForced]}, p.weightsIn(state)...) {
+	for _, s := range append([]*tensors.Tensor{inputs[inputSeed], inputs[inputThresholds], inputs[inputForced]}, p.weightsIn(state)...) {
 		args = append(args, s)
 	}
 	numbers := backendtest.Run(t, b, args, func(in []*Node) []*Node {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gomlx/gomlx/core/graph"
 
@@ -15,13 +16,13 @@ import (
 	"raretask/tasks"
 )
 
-// Metric is what is measured of runs: one column of results or several that are computed together. A metric of one's own is registered from any
-// package; a spec names metrics under its key metrics.
+// Metric is what is measured of runs: one column of results or several that are computed together. A metric of one's own is registered from
+// any package; a spec names metrics under its key metrics.
 type Metric struct {
 	Name    string
 	Default bool // measured where a spec names no metrics
-	// Of returns how runs of these settings are measured; nil where they have nothing to measure. The gauge may compile programs on b when it measures;
-	// b is nil where only its columns are asked for.
+	// Of returns how runs of these settings are measured; nil where they have nothing to measure. The gauge may compile programs on b when it
+	// measures; b is nil where only its columns are asked for.
 	Of func(b *backend.Backend, run spec.Run) (*Gauge, error)
 }
 
@@ -37,14 +38,15 @@ type Gauge struct {
 	Columns []Column
 	// Host computes the columns from the state of a run: one number each, or one for each task.
 	Host func(s RunState) ([][]float64, error)
-	// Graph computes the columns in the graph of the evaluation, for S stacked runs: [S], averaged over pieces, or [S, K] of means over a task's samples. What it
-	// builds may depend only on what runs of one compiled program share (see spec.Stack.Program).
+	// Graph computes the columns in the graph of the evaluation, for S stacked runs: [S], averaged over pieces, or [S, K] of means over a
+	// task's samples. What it builds may depend only on what runs of one compiled program share (see spec.Stack.Program).
 	Graph func(p Piece) []*graph.Node
 	// Close frees what the gauge holds; may be nil.
 	Close func()
 }
 
-// Piece is a batch of fresh samples, Rows of each of some of the tasks and none of the others, on which S stacked runs of one net are evaluated.
+// Piece is a batch of fresh samples, Rows of each of some of the tasks and none of the others, on which S stacked runs of one net are
+// evaluated.
 type Piece struct {
 	Family  tasks.Family
 	Net     net.Net
@@ -149,16 +151,24 @@ func (m *Measurer) graphs() []*Gauge {
 func init() {
 	about := "mean training loss since the last of about 40 log-spaced steps before, in the unit of the family's loss"
 	Register(Metric{Name: "train_loss", Default: true, Of: func(*backend.Backend, spec.Run) (*Gauge, error) {
-		return &Gauge{Columns: []Column{{Name: "train_loss", About: about}}, Host: func(s RunState) ([][]float64, error) { return [][]float64{{s.Loss}}, nil }}, nil
+		host := func(s RunState) ([][]float64, error) { return [][]float64{{s.Loss}}, nil }
+		return &Gauge{Columns: []Column{{Name: "train_loss", About: about}}, Host: host}, nil
 	}})
 	Register(Metric{Name: "loss_sampled", Default: true, Of: func(_ *backend.Backend, run spec.Run) (*Gauge, error) {
-		m, err := run.Mixture.Mixture()
-		if err != nil {
-			return nil, err
-		}
-		baseline := m.Family.Baseline()
-		about := fmt.Sprintf("loss of task k (%s) on %d fresh samples, relative to that of the best constant prediction", run.Mixture.Signature().Unit, evaluationRows)
+		baseline := sync.OnceValues(func() ([]float64, error) { // not while planning, as families may take long to draw
+			family, err := run.Mixture.Settings.Family(run.Mixture.Tasks)
+			if err != nil {
+				return nil, err
+			}
+			return family.Baseline(), nil
+		})
+		about := fmt.Sprintf("loss of task k (%s) on %d fresh samples, relative to that of the best constant prediction",
+			run.Mixture.Signature().Unit, evaluationRows)
 		return &Gauge{Columns: []Column{{"loss_sampled", about, true}}, Host: func(s RunState) ([][]float64, error) {
+			baseline, err := baseline()
+			if err != nil {
+				return nil, err
+			}
 			relative := make([]float64, len(s.Sampled))
 			for k, loss := range s.Sampled {
 				relative[k] = loss / baseline[k]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -61,6 +62,10 @@ func TestMetricsInPieces(t *testing.T) {
 		}
 		backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 			var whole Snapshot
+			references := make([]func(...any) [][]float32, len(stack))
+			for i, run := range stack {
+				references[i] = reference20(t, b, run)
+			}
 			for _, piece := range []int{4, 2, 1} {
 				p := program(t, b, stack, Options{Metrics: names})
 				if p.piece != 4 {
@@ -78,14 +83,32 @@ func TestMetricsInPieces(t *testing.T) {
 					if !near(s.Runs[i].Sampled, whole.Runs[i].Sampled) {
 						t.Errorf("%s, run %d, %d tasks at a time: losses %v, at once %v", family, i, piece, s.Runs[i].Sampled, whole.Runs[i].Sampled)
 					}
-					checkMeasured(t, b, fmt.Sprintf("%s, run %d, %d tasks at a time", family, i, piece), run, s.Runs[i], names)
+					checkMeasured(t, b, fmt.Sprintf("%s, run %d, %d tasks at a time", family, i, piece), run, s.Runs[i], names, references[i])
 				}
 			}
 		})
 	}
 }
 
-func checkMeasured(t *testing.T, b *backend.Backend, what string, run spec.Run, s RunState, names []string) {
+// reference20 returns what squares makes of a run's weights at step 20, as a function of them.
+func reference20(t *testing.T, b *backend.Backend, run spec.Run) func(weights ...any) [][]float32 {
+	mix := mixtureOf(t, run)
+	k := run.Mixture.Tasks
+	return backendtest.Compile(t, b, func(in []*Node) []*Node {
+		g := in[0].Graph()
+		end := make([]float32, k)
+		for i := range end {
+			end[i] = float32((i + 1) * evaluationRows)
+		}
+		random := mixture.NewRandom(Const(g, []uint32{run.Train.DataSeed(), 0}), Const(g, int32(20)), evaluationSamples)
+		batch := mixture.Arrange(mix.Family, random, Const(g, end), k*evaluationRows)
+		return squares(Piece{Family: mix.Family, Net: run.New(), Weights: in, Batch: batch, Rows: evaluationRows})
+	})
+}
+
+func checkMeasured(
+	t *testing.T, b *backend.Backend, what string, run spec.Run, s RunState, names []string, reference func(...any) [][]float32,
+) {
 	t.Helper()
 	m, err := NewMeasurer(b, run, names)
 	if err != nil {
@@ -106,16 +129,7 @@ func checkMeasured(t *testing.T, b *backend.Backend, what string, run spec.Run, 
 	for i, w := range run.New().Weights() {
 		weights = append(weights, interleave([][]float32{s.Weights[i]}, w))
 	}
-	out := backendtest.Run(t, b, weights, func(in []*Node) []*Node {
-		g := in[0].Graph()
-		end := make([]float32, k)
-		for i := range end {
-			end[i] = float32((i + 1) * evaluationRows)
-		}
-		random := mixture.NewRandom(Const(g, []uint32{run.Train.DataSeed(), 0}), Const(g, int32(20)), evaluationSamples)
-		batch := mixture.Arrange(mix.Family, random, Const(g, end), k*evaluationRows)
-		return squares(Piece{Family: mix.Family, Net: run.New(), Weights: in, Batch: batch, Rows: evaluationRows})
-	})
+	out := reference(weights...)
 	norm := 0.
 	for _, w := range s.Weights {
 		for _, v := range w {
@@ -155,7 +169,8 @@ func TestLossIsOfTheStep(t *testing.T) {
 	b := backendtest.XLA(t)
 	stack := tiny(t, nil, 2, 5)
 	seen := map[int]Snapshot{}
-	for _, steps := range [][]int{{0, 1, 2, 3, 17, 50, 51, 99, 100}, {50, 100}, {2, 51, 60, 61, 62, 63, 64, 99}, {17}, EvaluationSteps(100, 5)} {
+	for _, steps := range [][]int{{0, 1, 2, 3, 17, 50, 51, 99, 100}, {50, 100}, {2, 51, 60, 61, 62, 63, 64, 99}, {17},
+		EvaluationSteps(100, 5)} {
 		for _, s := range trained(t, b, stack, steps...) {
 			before, found := seen[s.Step]
 			seen[s.Step] = s
@@ -217,11 +232,12 @@ func TestKeptWeights(t *testing.T) {
 		if len(kept) != 4 {
 			t.Fatalf("kept %d times, want 4", len(kept))
 		}
+		fresh := program(t, b, stack, Options{Metrics: names}) // which never trained
 		for i, w := range kept {
 			if w.Step != keep.Keep[i] {
 				t.Errorf("kept after step %d, want %d", w.Step, keep.Keep[i])
 			}
-			again, err := p.Evaluate(stack, w.Step, w.Runs)
+			again, err := fresh.Evaluate(stack, w.Step, w.Runs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,13 +245,22 @@ func TestKeptWeights(t *testing.T) {
 				if !slices.EqualFunc(w.Runs[r], want.Weights, slices.Equal) || !slices.EqualFunc(again[r].Weights, want.Weights, slices.Equal) {
 					t.Errorf("step %d, run %d: other weights than were observed", w.Step, r)
 				}
-				if !slices.Equal(again[r].Sampled, want.Sampled) || !slices.EqualFunc(again[r].Graph, want.Graph, slices.Equal) || again[r].Diverged != -1 {
+				if !slices.Equal(again[r].Sampled, want.Sampled) || !slices.EqualFunc(again[r].Graph, want.Graph, slices.Equal) ||
+					again[r].Diverged != -1 {
 					t.Errorf("step %d, run %d: evaluated again %v, %v, was %v, %v", w.Step, r, again[r].Sampled, again[r].Graph, want.Sampled, want.Graph)
 				}
 			}
 		}
-		if _, err := p.Evaluate(stack, 7, kept[0].Runs[:2]); err == nil {
-			t.Error("two sets of weights for three runs")
+		runs := kept[0].Runs
+		for what, weights := range map[string][][][]float32{
+			"two sets for three runs": runs[:2], "another width's": {runs[1], runs[0], runs[2]}, "an array too few": {runs[0], runs[1][:1], runs[2]},
+		} {
+			if _, err := p.Evaluate(stack, 7, weights); err == nil || !strings.Contains(err.Error(), "want") {
+				t.Errorf("%s: error %v", what, err)
+			}
+		}
+		if _, err := p.Evaluate(stack, 7, runs, float32(0)); err == nil || !strings.Contains(err.Error(), "tap") {
+			t.Errorf("inputs of a tap that isn't there: error %v", err)
 		}
 	})
 }
@@ -273,7 +298,8 @@ func TestTapInTraining(t *testing.T) {
 			}
 			for k, loss := range out[i].Sampled { // 256 samples of 3 squares: six standard errors
 				if math.Abs(loss/baseline[k]-1) > 6*math.Sqrt(2./evaluationRows) || math.Abs(loss-silent.Runs[i].Sampled[k]) > 1e-6 {
-					t.Errorf("run %d, task %d: without a hidden layer it loses %g, trained so %g: want about %g", i, k+1, loss, silent.Runs[i].Sampled[k], baseline[k])
+					t.Errorf("run %d, task %d: without a hidden layer it loses %g, trained so %g: want about %g", i, k+1, loss, silent.Runs[i].Sampled[k],
+						baseline[k])
 				}
 			}
 		}

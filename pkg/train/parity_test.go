@@ -18,7 +18,8 @@ import (
 // parity changes a run to multitask sparse parity.
 func parity(k, bits int, s spec.Net) func(*spec.Run) {
 	return func(r *spec.Run) {
-		r.Mixture.Family, r.Mixture.Tasks, r.Mixture.Settings, r.Mixture.Frequency.Exponent = "parity", k, tasks.ParitySettings{Bits: bits, Size: 3}, 1.4
+		r.Mixture.Family, r.Mixture.Tasks, r.Mixture.Frequency.Exponent = "parity", k, 1.4
+		r.Mixture.Settings = tasks.ParitySettings{Bits: bits, Size: 3}
 		r.Net = s
 		r.Train.Optimizer, r.Train.Schedule, r.Train.Warmup, r.Train.Decay, r.Train.Clip = "adam", "constant", 1, 0, 0
 	}
@@ -28,7 +29,7 @@ func parity(k, bits int, s spec.Net) func(*spec.Run) {
 func TestParityIsDeterministic(t *testing.T) {
 	stack := tiny(t, parity(5, 9, mlp(2)), 4, 7, 7)
 	stack[2].Train.Rate = 1e-3
-	one := last(trained(t, backendtest.XLA(t), stack, 100))
+	one := last(trainedBy(t, program(t, backendtest.XLA(t), stack, Options{}), stack, 100)) // compiled again
 	many := last(trained(t, backendtest.XLA(t), stack, 0, 1, 2, 10, 33, 100))
 	plain := last(trained(t, backendtest.Go(t), stack, 100))
 	for i := range stack {
@@ -111,32 +112,27 @@ func TestNarrowNetSolvesTheRareTaskAlone(t *testing.T) {
 	}
 }
 
-// outputs returns the predictions and the last hidden layer of one run, on fixed samples.
-func outputs(t *testing.T, b *backend.Backend, run spec.Run, state RunState) (prediction, hidden []float32) {
+// outputs returns a function of a run's weights: its predictions and its last hidden layer, on fixed samples.
+func outputs(t *testing.T, b *backend.Backend, run spec.Run) func(RunState) (prediction, hidden []float32) {
 	t.Helper()
 	m, n := mixtureOf(t, run), run.New()
-	var weights []any
-	for i, w := range n.Weights() {
-		weights = append(weights, tensors.FromFlatDataAndDimensions(state.Weights[i], w.Stacked(1)...))
-	}
 	const rows = 64
-	exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
+	forward := backendtest.Compile(t, b, func(in []*Node) []*Node {
 		g := in[0].Graph()
-		batch := mixture.Draw(m.Family, mixture.NewRandom(Const(g, []uint32{8, 0}), Const(g, int32(0)), 9), Const(g, m.Cumulative()),
+		batch := mixture.Draw(m.Family, mixture.NewRandom(Const(g, []uint32{8, 0}), Const(g, int32(0)), 9), Const(g, m.Thresholds()),
 			Const(g, make([]float32, run.Mixture.Tasks)), rows)
 		named := map[string]*Node{}
 		n.Forward(m.Family, in, batch, func(name string, v *Node) *Node { named[name] = v; return v })
 		return []*Node{named["prediction"], named["hidden"]}
 	})
-	if err != nil {
-		t.Fatal(err)
+	return func(state RunState) (prediction, hidden []float32) {
+		var weights []any
+		for i, w := range n.Weights() {
+			weights = append(weights, tensors.FromFlatDataAndDimensions(state.Weights[i], w.Stacked(1)...))
+		}
+		out := forward(weights...)
+		return out[0], out[1]
 	}
-	defer exec.Finalize()
-	out, err := exec.Call(weights...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
 }
 
 // The coordinate check of Yang & Hu (arXiv 2203.03466, App. D.1): how far a few steps move the predictions and the neurons
@@ -148,7 +144,8 @@ func TestMupCoordinates(t *testing.T) {
 	mup := mlp(2)
 	mup.Parameterization, mup.Base = "mup", 16
 	for name, s := range map[string]spec.Net{"standard": mlp(2), "mup": mup} {
-		learnable := func(r *spec.Run) { r.Net, r.Train.Schedule, r.Train.Warmup = s, "constant", 1 } // regression: gradients point one way from the start
+		// Of a regression gradients point one way from the start.
+		learnable := func(r *spec.Run) { r.Net, r.Train.Schedule, r.Train.Warmup = s, "constant", 1 }
 		stack := tiny(t, learnable, append(slices.Repeat([]int{16}, seeds), slices.Repeat([]int{256}, seeds)...)...)
 		for i := range stack {
 			data := uint32(1)
@@ -156,14 +153,16 @@ func TestMupCoordinates(t *testing.T) {
 		}
 		snapshots := trained(t, b, stack, 0, 4)
 		prediction, hidden := map[int]float64{}, map[int]float64{}
+		of := map[int]func(RunState) ([]float32, []float32){16: outputs(t, b, stack[0]), 256: outputs(t, b, stack[seeds])}
 		for i, run := range stack {
-			p0, h0 := outputs(t, b, run, snapshots[0].Runs[i])
-			p4, h4 := outputs(t, b, run, snapshots[1].Runs[i])
+			p0, h0 := of[run.Net.Width](snapshots[0].Runs[i])
+			p4, h4 := of[run.Net.Width](snapshots[1].Runs[i])
 			prediction[run.Net.Width] += distance(p0, p4) / seeds
 			hidden[run.Net.Width] += distance(h0, h4) / seeds
 		}
 		growth[name] = [2]float64{prediction[256] / prediction[16], hidden[256] / hidden[16]}
-		t.Logf("%s: predictions moved %.4f at width 16, %.4f at 256; neurons %.4f, %.4f", name, prediction[16], prediction[256], hidden[16], hidden[256])
+		t.Logf("%s: predictions moved %.4f at width 16, %.4f at 256; neurons %.4f, %.4f", name, prediction[16], prediction[256], hidden[16],
+			hidden[256])
 	}
 	for i, what := range []string{"predictions", "neurons"} {
 		if g := growth["mup"][i]; g < .5 || g > 2 {

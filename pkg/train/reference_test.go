@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
@@ -122,6 +121,12 @@ func (r *reference) update(t float64) {
 
 func TestTrainingAgainstPlainGo(t *testing.T) {
 	b := backendtest.XLA(t)
+	usual := tiny(t, nil, 2)[0]
+	family := mixtureOf(t, usual).Family
+	draw := backendtest.Compile(t, b, func(in []*Node) []*Node {
+		batch := mixture.Draw(family, mixture.NewRandom(in[0], in[1], trainingSamples), in[2], in[3], usual.Train.Batch)
+		return []*Node{batch.X, batch.Y, batch.Task}
+	})
 	fast := func(s *spec.Stack) { (*s)[0].Train.Rate = 2e-2 }
 	for name, c := range map[string]struct {
 		steps  int
@@ -153,24 +158,17 @@ func TestTrainingAgainstPlainGo(t *testing.T) {
 			if c.stack != nil {
 				c.stack(&stack)
 			}
-			againstPlainGo(t, b, stack, c.steps)
+			againstPlainGo(t, b, stack, c.steps, draw)
 		})
 	}
 }
 
-func againstPlainGo(t *testing.T, b *backend.Backend, stack spec.Stack, steps int) {
+// againstPlainGo compares a training with one of the batches that draw returns.
+func againstPlainGo(t *testing.T, b *backend.Backend, stack spec.Stack, steps int, draw func(...any) [][]float32) {
 	t.Helper()
 	snapshots := trained(t, b, stack, 0, steps)
 	m := mixtureOf(t, stack[0])
 	of := m.Family.Signature()
-	draw, err := NewExec(b.Backend, func(in []*Node) []*Node {
-		batch := mixture.Draw(m.Family, mixture.NewRandom(in[0], in[1], trainingSamples), in[2], in[3], stack[0].Train.Batch)
-		return []*Node{batch.X, batch.Y, batch.Task}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer draw.Finalize()
 	clipped := 0
 	for i, run := range stack {
 		r := &reference{run: run, n: run.Net.Width, d: of.Input.Size(), k: of.Tasks, o: of.Outputs}
@@ -179,13 +177,10 @@ func againstPlainGo(t *testing.T, b *backend.Backend, stack spec.Stack, steps in
 			r.m, r.v, r.gradients = append(r.m, make([]float64, len(values))), append(r.v, make([]float64, len(values))), append(r.gradients, nil)
 		}
 		for step := range steps {
-			out, err := draw.Call([]uint32{run.Train.DataSeed(), 0}, int32(step), m.Cumulative(), make([]float32, of.Tasks))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.inputs, r.targets = float64s(tensors.MustCopyFlatData[float32](out[0])), float64s(tensors.MustCopyFlatData[float32](out[1]))
+			out := draw([]uint32{run.Train.DataSeed(), 0}, int32(step), m.Thresholds(), make([]float32, of.Tasks))
+			r.inputs, r.targets = float64s(out[0]), float64s(out[1])
 			r.tasks = r.tasks[:0]
-			oneHot := tensors.MustCopyFlatData[float32](out[2])
+			oneHot := out[2]
 			for row := range run.Train.Batch {
 				r.tasks = append(r.tasks, slices.Index(oneHot[row*of.Tasks:(row+1)*of.Tasks], 1))
 			}
@@ -214,7 +209,8 @@ func TestCosine(t *testing.T) {
 	}, 2)
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 		p := program(t, b, stack, Options{})
-		got := backendtest.Run(t, b, []any{[]float32{1, 5, 10, 35, 60, 85, 110}}, func(in []*Node) []*Node { return []*Node{p.schedules(in[0])} })[0]
+		schedule := func(in []*Node) []*Node { return []*Node{p.schedules(in[0])} }
+		got := backendtest.Run(t, b, []any{[]float32{1, 5, 10, 35, 60, 85, 110}}, schedule)[0]
 		for i, want := range []float64{.1, .5, 1, .2 + .4*(1+math.Sqrt2/2), .6, .2 + .4*(1-math.Sqrt2/2), .2} {
 			if math.Abs(float64(got[i])-want) > 1e-6 {
 				t.Errorf("value %d: %g, want %g", i, got[i], want)

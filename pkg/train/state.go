@@ -37,12 +37,12 @@ func (p *Program) stateNames() []string {
 	return names
 }
 
-// save copies the state after step steps.
+// save returns the state after step steps. Its arrays are the program's own, which hold until the next step.
 func (p *Program) save(state []*tensors.Tensor, step int) (State, error) {
 	s := State{Step: step}
 	for i, name := range p.stateNames() {
 		a := checkpoint.Array{Name: name, DType: safetensorsType[state[i].DType()], Dims: state[i].Shape().Dimensions}
-		if err := state[i].ConstBytes(func(data []byte) { a.Data = slices.Clone(data) }); err != nil {
+		if err := state[i].ConstBytes(func(data []byte) { a.Data = data }); err != nil {
 			return s, fmt.Errorf("train: state %s: %w", name, err)
 		}
 		s.Arrays = append(s.Arrays, a)
@@ -50,7 +50,8 @@ func (p *Program) save(state []*tensors.Tensor, step int) (State, error) {
 	return s, nil
 }
 
-// restore returns the state to go on from, the one saved or the one before the first step where there is none, and the inputs.
+// restore returns the state to go on from, the one saved, whose arrays it takes, or the one before the first step where there is none, and
+// the inputs.
 func (p *Program) restore(stack spec.Stack, from *State) (state, inputs []*tensors.Tensor, err error) {
 	state, inputs, err = p.initial(stack)
 	if err != nil || from == nil {
@@ -63,10 +64,13 @@ func (p *Program) restore(stack spec.Stack, from *State) (state, inputs []*tenso
 	for i := 0; err == nil && i < len(names); i++ {
 		a, t := from.Arrays[i], state[i]
 		if a.Name != names[i] || a.DType != safetensorsType[t.DType()] || !slices.Equal(a.Dims, t.Shape().Dimensions) {
-			err = fmt.Errorf("%w: %s (%s %v): want %s (%s %v)", ErrState, a.Name, a.DType, a.Dims, names[i], safetensorsType[t.DType()], t.Shape().Dimensions)
+			err = fmt.Errorf("%w: %s (%s %v): want %s (%s %v)", ErrState, a.Name, a.DType, a.Dims,
+				names[i], safetensorsType[t.DType()], t.Shape().Dimensions)
 			break
 		}
-		err = t.MutableBytes(func(data []byte) { copy(data, a.Data) })
+		if err = t.MutableBytes(func(data []byte) { copy(data, a.Data) }); err == nil {
+			err = t.ToDevice(p.on.Backend, 0)
+		}
 	}
 	if step := int(tensors.ToScalar[int32](state[stateStep])); err == nil && step != from.Step {
 		err = fmt.Errorf("%w: it says step %d and holds step %d", ErrState, from.Step, step)
@@ -76,5 +80,6 @@ func (p *Program) restore(stack spec.Stack, from *State) (state, inputs []*tenso
 		free(inputs)
 		return nil, nil, err
 	}
+	from.Arrays = nil
 	return state, inputs, nil
 }

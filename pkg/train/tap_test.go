@@ -142,7 +142,7 @@ func TestTapInputsAreNotState(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var saved State
 		err = p.Run(ctx, stack, Training{Steps: []int{40}, Observe: func(Snapshot) error { return nil },
-			Progress: func(int) { stop() }, Save: func(s State) error { saved = s; return nil }})
+			Progress: func(int) { stop() }, Save: func(s State) error { saved = *s.clone(); return nil }})
 		if !errors.Is(err, context.Canceled) || saved.Step == 0 {
 			t.Fatalf("saved at step %d, %v", saved.Step, err)
 		}

@@ -34,6 +34,7 @@ const (
 // Program is a compiled training program. It serves every stack of the same spec.Stack.Program.
 type Program struct {
 	shared   spec.Run // settings that all runs share
+	on       *backend.Backend
 	mixture  *mixture.Mixture
 	groups   []group
 	weights  []weight
@@ -63,10 +64,9 @@ type group struct {
 
 // weight is one stacked array of the state.
 type weight struct {
-	group, first, axis int // group, its first run, axis of the runs
-	dims               []int
-	rate               float64 // factor of the learning rate
-	decays             bool
+	net.Weight
+	group, first int   // its group, and that one's first run
+	dims         []int // stacked
 }
 
 // Options are what a program does beside training; the zero value: nothing.
@@ -79,8 +79,8 @@ type Options struct {
 type Tap struct {
 	// Key identifies what Build builds; programs with taps of one key are one program.
 	Key string
-	// Inputs are arrays (slices or scalars) that Build gets as nodes; they are read at each step and neither fetched from the device nor part of a
-	// saved state. What Build uses must be made in it or come with inputs: nothing else is known inside the loop over steps.
+	// Inputs are arrays (slices or scalars) that Build gets as nodes; they are read at each step and neither fetched from the device nor part
+	// of a saved state. What Build uses must be made in it or come with inputs: nothing else is known inside the loop over steps.
 	Inputs []any
 	// Build returns what takes the activation's place [S, B, ...], or the activation itself.
 	Build func(name string, activation *graph.Node, inputs []*graph.Node) *graph.Node
@@ -97,7 +97,7 @@ func (o Options) Key() string {
 
 // New returns the program of a stack on a backend.
 func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
-	p := &Program{shared: stack[0], runs: len(stack), tap: o.Tap}
+	p := &Program{shared: stack[0], on: b, runs: len(stack), tap: o.Tap}
 	var err error
 	if p.mixture, err = p.shared.Mixture.Mixture(); err != nil {
 		return nil, err
@@ -121,10 +121,9 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 		n := run.New()
 		p.groups = append(p.groups, group{net: n, first: i, runs: 1, weights: n.Weights(), graphs: measurer.graphs()})
 	}
-	all := p.shared.Train.Decays == "all"
 	for i, g := range p.groups {
 		for _, w := range g.weights {
-			p.weights = append(p.weights, weight{group: i, first: g.first, axis: w.RunAxis, dims: w.Stacked(g.runs), rate: w.Rate, decays: all || w.Matrix})
+			p.weights = append(p.weights, weight{w, i, g.first, w.Stacked(g.runs)})
 		}
 	}
 	p.baseline = slices.Max(p.mixture.Family.Baseline())
@@ -169,8 +168,8 @@ type Training struct {
 	Keep     []int                // steps after which weights are kept, ascending, not beyond the last of Steps
 	Kept     func(Weights) error  // called at each of Keep, before Observe
 	Progress func(step int)       // called several times a second with the steps done
-	From     *State               // what to go on from; nil: the start
-	Save     func(State) error    // called about every Every, and when the context ends
+	From     *State               // what to go on from; nil: the start. Run takes its arrays
+	Save     func(State) error    // called about every Every, and when the context ends; the state holds until it returns
 	Every    time.Duration
 }
 
@@ -180,8 +179,8 @@ type Weights struct {
 	Runs [][][]float32
 }
 
-// LossSteps returns the steps at which the mean training loss of a run of so many steps begins anew: log-spaced, so that what is reported at a step
-// is a function of the step alone and not of how often a run is looked at.
+// LossSteps returns the steps at which the mean training loss of a run of so many steps begins anew: log-spaced, so that what is reported
+// at a step is a function of the step alone and not of how often a run is looked at.
 func LossSteps(steps int) []int { return EvaluationSteps(steps, 40) }
 
 // Run trains the runs of a stack, which must be of this program. It stops with the context's error when ctx ends. One
@@ -204,8 +203,9 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 	}
 	kept, saved := done, time.Now() // step of the state that is kept, and when that was
 	chunk := 1                      // steps in a dispatch; grown until a dispatch takes about a quarter of a second
-	for _, stop := range stops(t, stack[0].Train.Steps, done) {
-		for done < stop.step {
+	steps := stack[0].Train.Steps
+	for _, next := range stops(t, steps, done) {
+		for done < next {
 			if stopped := ctx.Err(); t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
 				s, err := p.save(state, done)
 				if err == nil {
@@ -219,7 +219,7 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			end := min(stop.step, done+chunk)
+			end := min(next, done+chunk)
 			start := time.Now()
 			if state, err = p.advance(state, inputs, done, end); err != nil {
 				return fmt.Errorf("train: step %d: %w", done, err)
@@ -233,47 +233,39 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 				t.Progress(done)
 			}
 		}
-		if err := p.stop(stop, state, inputs, t); err != nil {
+		if err := p.stop(next, steps, state, inputs, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stop is a step at which a training does something else than a step.
-type stop struct {
-	step                int
-	keep, observe, loss bool // keep weights, observe, begin the mean loss anew
-	since               int  // when the mean loss began
+// stops returns the steps after which a training does something else than a step, once it has done so many. What it did when it had done
+// them is not done again.
+func stops(t Training, steps, done int) []int {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep, LossSteps(steps)))))
+	return slices.DeleteFunc(all, func(step int) bool {
+		return step > t.Steps[len(t.Steps)-1] || step < done || step == done && t.From != nil
+	})
 }
 
-// stops returns where a training stops after done steps. What it did when it had done them is not done again.
-func stops(t Training, steps, done int) []stop {
-	end := t.Steps[len(t.Steps)-1]
+// stop does what is to do after a step of a training of so many.
+func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Training) error {
+	_, keep := slices.BinarySearch(t.Keep, step)
+	_, observe := slices.BinarySearch(t.Steps, step)
 	losses := LossSteps(steps)
-	var all []stop
-	for _, step := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep, losses)))) {
-		if step > end || step < done || step == done && t.From != nil {
-			continue
-		}
-		before, _ := slices.BinarySearch(losses, step)
-		_, keep := slices.BinarySearch(t.Keep, step)
-		_, observe := slices.BinarySearch(t.Steps, step)
-		_, loss := slices.BinarySearch(losses, step)
-		all = append(all, stop{step, keep, observe, loss, losses[max(0, before-1)]})
+	before, anew := slices.BinarySearch(losses, step) // the mean loss began at the one before, and begins anew at one of them
+	var weights [][][]float32
+	if keep = keep && t.Kept != nil; keep || observe {
+		weights = p.weightsOf(state)
 	}
-	return all
-}
-
-// stop does what is to do at a stop.
-func (p *Program) stop(s stop, state, inputs []*tensors.Tensor, t Training) error {
-	if s.keep && t.Kept != nil {
-		if err := t.Kept(Weights{s.step, p.weightsOf(state)}); err != nil {
+	if keep {
+		if err := t.Kept(Weights{step, weights}); err != nil {
 			return err
 		}
 	}
-	if s.observe {
-		snapshot, err := p.snapshot(state, inputs, s.step, s.step-s.since)
+	if observe {
+		snapshot, err := p.snapshot(state, inputs, weights, step, step-losses[max(0, before-1)])
 		if err == nil {
 			err = t.Observe(snapshot)
 		}
@@ -281,7 +273,7 @@ func (p *Program) stop(s stop, state, inputs []*tensors.Tensor, t Training) erro
 			return err
 		}
 	}
-	if s.loss {
+	if anew {
 		replace(state, stateLossSum, tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)))
 	}
 	return nil
@@ -298,10 +290,12 @@ func (p *Program) compile(state, inputs []*tensors.Tensor) error {
 	if _, err := p.train.Compile(shapesOf(slices.Concat(state, inputs))...); err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
-	if _, err := p.evaluate.Compile(shapesOf(p.evaluationArguments(state[stateStep], state[stateStep], p.weightsIn(state), inputs))...); err != nil {
+	scalars := []*tensors.Tensor{state[stateStep], state[stateStep]} // of the types of those that it takes
+	if _, err := p.evaluate.Compile(shapesOf(slices.Concat(scalars, p.weightsIn(state), inputs))...); err != nil {
 		return fmt.Errorf("train: cannot compile the evaluation: %w", err)
 	}
 	p.Compile = time.Since(start)
+	backend.Trim()
 	return nil
 }
 
@@ -322,11 +316,7 @@ func (p *Program) weightsIn(state []*tensors.Tensor) []*tensors.Tensor {
 func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*tensors.Tensor, error) {
 	replace(state, stateEnd, tensors.FromScalar(int32(end)))
 	for done < end {
-		var args []any
-		for _, t := range slices.Concat(state, inputs) {
-			args = append(args, t)
-		}
-		next, err := p.train.Call(args...)
+		next, err := call(p.train, state, inputs)
 		if err != nil {
 			return state, err
 		}
@@ -340,6 +330,15 @@ func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*te
 		done = now
 	}
 	return state, nil
+}
+
+// call runs a compiled graph.
+func call(exec *graph.Exec, arrays ...[]*tensors.Tensor) ([]*tensors.Tensor, error) {
+	var args []any
+	for _, t := range slices.Concat(arrays...) {
+		args = append(args, t)
+	}
+	return exec.Call(args...)
 }
 
 func replace(state []*tensors.Tensor, at int, t *tensors.Tensor) {
@@ -358,30 +357,43 @@ func (p *Program) initial(stack spec.Stack) (state, inputs []*tensors.Tensor, er
 	if inputs, err = p.inputs(stack); err != nil {
 		return nil, nil, err
 	}
-	diverged := slices.Repeat([]int32{-1}, p.runs)
 	state = []*tensors.Tensor{
 		stateStep:     tensors.FromScalar(int32(0)),
 		stateEnd:      tensors.FromScalar(int32(0)),
 		stateLossSum:  tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)),
-		stateDiverged: tensors.FromValue(diverged),
+		stateDiverged: tensors.FromValue(slices.Repeat([]int32{-1}, p.runs)),
 	}
-	values := make([][][]float32, p.runs)
-	for _, g := range p.groups {
-		for r := g.first; r < g.first+g.runs; r++ {
-			values[r] = net.Initial(g.net, stack[r].Net.Width, stack[r].Train.Seed)
+	// Large arrays go to the device one by one, so that the host holds no second copy of them.
+	move := func(t *tensors.Tensor) {
+		state = append(state, t)
+		if err == nil {
+			err = t.ToDevice(p.on.Backend, 0)
 		}
 	}
-	state = append(state, p.stack(values)...)
+	for _, g := range p.groups {
+		var values [][][]float32
+		for _, run := range stack[g.first:][:g.runs] {
+			values = append(values, net.Initial(g.net, run.Net.Width, run.Train.Seed))
+		}
+		for _, t := range g.stack(values) {
+			move(t)
+		}
+	}
 	for range p.moments {
 		for _, w := range p.weights {
-			state = append(state, tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
+			move(tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
 		}
+	}
+	if err != nil {
+		free(state)
+		free(inputs)
+		return nil, nil, fmt.Errorf("train: state before the first step: %w", err)
 	}
 	return state, inputs, nil
 }
 
-// inputs returns what a stack's program takes beside its state.
-func (p *Program) inputs(stack spec.Stack) ([]*tensors.Tensor, error) {
+// inputs returns what a stack's program takes beside its state; tap, if given, in place of the inputs of the program's tap.
+func (p *Program) inputs(stack spec.Stack, tap ...any) (inputs []*tensors.Tensor, err error) {
 	if len(stack) != p.runs || (p.schedule > 0) != (stack[0].Train.Injection != spec.Injection{}) {
 		return nil, fmt.Errorf("train: a stack of %d runs for a program of %d, or an injection schedule in one of them only", len(stack), p.runs)
 	}
@@ -407,23 +419,38 @@ func (p *Program) inputs(stack spec.Stack) ([]*tensors.Tensor, error) {
 		}
 		values = append(values, numbers...)
 	}
-	if p.tap != nil {
-		values = append(values, p.tap.Inputs...)
+	if p.tap != nil && len(tap) == 0 {
+		tap = p.tap.Inputs
 	}
-	return upload(values)
+	for _, v := range append(values, tap...) {
+		t, err := tensors.FromAnyValue(v)
+		if err != nil {
+			free(inputs)
+			return nil, fmt.Errorf("train: %w", err)
+		}
+		inputs = append(inputs, t)
+	}
+	return inputs, nil
 }
 
 // stack returns the weights of all runs, each as in RunState, as the program's arrays.
 func (p *Program) stack(runs [][][]float32) []*tensors.Tensor {
 	var arrays []*tensors.Tensor
 	for _, g := range p.groups {
-		for i, w := range g.weights {
-			var values [][]float32
-			for _, run := range runs[g.first:][:g.runs] {
-				values = append(values, run[i])
-			}
-			arrays = append(arrays, interleave(values, w))
+		arrays = append(arrays, g.stack(runs[g.first:][:g.runs])...)
+	}
+	return arrays
+}
+
+// stack returns the weights of the group's runs as arrays.
+func (g group) stack(runs [][][]float32) []*tensors.Tensor {
+	var arrays []*tensors.Tensor
+	for i, w := range g.weights {
+		var values [][]float32
+		for _, run := range runs {
+			values = append(values, run[i])
 		}
+		arrays = append(arrays, interleave(values, w))
 	}
 	return arrays
 }
@@ -434,27 +461,15 @@ func (p *Program) weightsOf(state []*tensors.Tensor) [][][]float32 {
 	at := stateWeights
 	for _, g := range p.groups {
 		for _, w := range g.weights {
-			flat := tensors.MustCopyFlatData[float32](state[at])
-			for r := range g.runs {
-				runs[g.first+r] = append(runs[g.first+r], separate(flat, w, r, g.runs))
-			}
+			tensors.MustConstFlatData(state[at], func(flat []float32) {
+				for r := range g.runs {
+					runs[g.first+r] = append(runs[g.first+r], separate(flat, w, r, g.runs))
+				}
+			})
 			at++
 		}
 	}
 	return runs
-}
-
-// upload makes tensors of slices and scalars.
-func upload(values []any) ([]*tensors.Tensor, error) {
-	var all []*tensors.Tensor
-	for _, v := range values {
-		t, err := tensors.FromAnyValue(v)
-		if err != nil {
-			return nil, fmt.Errorf("train: %w", err)
-		}
-		all = append(all, t)
-	}
-	return all, nil
 }
 
 // blocks returns how a stacked weight splits at its run axis: outer blocks of size inner for each run.
@@ -493,8 +508,8 @@ func separate(flat []float32, w net.Weight, run, runs int) []float32 {
 	return values
 }
 
-// snapshot reads the state of all runs; since is the number of steps that the sum of losses holds.
-func (p *Program) snapshot(state, inputs []*tensors.Tensor, step, since int) (Snapshot, error) {
+// snapshot reads the state of all runs, whose weights are given; since is the number of steps that the sum of losses holds.
+func (p *Program) snapshot(state, inputs []*tensors.Tensor, weights [][][]float32, step, since int) (Snapshot, error) {
 	s := Snapshot{Step: step}
 	var err error
 	if s.Runs, err = p.evaluated(step, p.weightsIn(state), inputs); err != nil {
@@ -502,7 +517,6 @@ func (p *Program) snapshot(state, inputs []*tensors.Tensor, step, since int) (Sn
 	}
 	lossSum := tensors.MustCopyFlatData[float32](state[stateLossSum])
 	diverged := tensors.MustCopyFlatData[int32](state[stateDiverged])
-	weights := p.weightsOf(state)
 	for i := range s.Runs {
 		s.Runs[i].Weights, s.Runs[i].Loss, s.Runs[i].Diverged = weights[i], float64(lossSum[i])/float64(since), int(diverged[i])
 	}
@@ -520,14 +534,17 @@ func Steps(t spec.Train) []int {
 	if t.Injection == (spec.Injection{}) {
 		return steps
 	}
-	begin, end := mixture.NewSchedule(t.Injection, t.Batch, make([]float64, t.Injection.Task)).Injections(t.Steps)
-	if len(begin) < 2 {
+	schedule := mixture.NewSchedule(t.Injection, t.Batch, make([]float64, t.Injection.Task))
+	n := schedule.Injections(t.Steps)
+	if n < 2 {
 		return steps
 	}
-	for _, i := range EvaluationSteps(len(begin)-1, cycles)[1:] {
-		steps = append(steps, begin[i-1], begin[i])
-		for after := 0; end[i-1]+after < begin[i]; after = max(1, 2*after) {
-			steps = append(steps, end[i-1]+after)
+	for _, i := range EvaluationSteps(n-1, cycles)[1:] {
+		begin, end := schedule.Injection(i - 1)
+		next, _ := schedule.Injection(i)
+		steps = append(steps, begin, next)
+		for after := 0; end+after < next; after = max(1, 2*after) {
+			steps = append(steps, end+after)
 		}
 	}
 	slices.Sort(steps)

@@ -53,10 +53,29 @@ func mixtureOf(t *testing.T, run spec.Run) *mixture.Mixture {
 	return m
 }
 
-// trained returns the snapshots of a stack at steps.
+// programs are those that trained has compiled, which takes far longer than most tests' steps.
+var programs = map[*backend.Backend]map[string]*Program{}
+
+// trained returns the snapshots of a stack at steps, by a program that tests share: it may have trained other stacks before.
 func trained(t *testing.T, b *backend.Backend, stack spec.Stack, steps ...int) []Snapshot {
 	t.Helper()
-	p := program(t, b, stack, Options{})
+	if programs[b] == nil {
+		programs[b] = map[string]*Program{}
+	}
+	key := stack.Program()
+	if programs[b][key] == nil {
+		p, err := New(b, stack, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs[b][key] = p
+	}
+	return trainedBy(t, programs[b][key], stack, steps...)
+}
+
+// trainedBy returns the snapshots of a stack at steps.
+func trainedBy(t *testing.T, p *Program, stack spec.Stack, steps ...int) []Snapshot {
+	t.Helper()
 	var all []Snapshot
 	err := p.Run(t.Context(), stack, Training{Steps: steps, Observe: func(s Snapshot) error { all = append(all, s); return nil }})
 	if err != nil {
@@ -83,7 +102,7 @@ func TestDeterministic(t *testing.T) {
 	stack := tiny(t, nil, 2, 5, 5)
 	stack[2].Train.Rate = 1e-3
 	b := backendtest.XLA(t)
-	one := last(trained(t, b, stack, 100))
+	one := last(trainedBy(t, program(t, b, stack, Options{}), stack, 100)) // compiled again
 	many := last(trained(t, b, stack, 0, 1, 2, 3, 10, 33, 99, 100))
 	for i := range stack {
 		for w := range one.Runs[i].Weights {

@@ -42,14 +42,15 @@ func (weighted) Score(prediction, target *Node) (loss, weight *Node) {
 	return Square(Sub(part(prediction, 0), part(target, 0))), part(target, 1)
 }
 
-// A family that weighs its samples trains on their weighted mean: one step of each of two widths by hand, gradients by finite differences. Its
-// sampled losses are the weighted means of each task's samples.
+// A family that weighs its samples trains on their weighted mean: one step of each of two widths by hand, gradients by finite differences.
+// Its sampled losses are the weighted means of each task's samples.
 func TestWeightedScores(t *testing.T) {
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
 		stack := tiny(t, nil, 2, 5)
 		for i := range stack {
 			r := &stack[i]
-			r.Mixture = spec.Mixture{Family: "weighted", Tasks: 3, Settings: weightedSettings{}, Frequency: spec.Frequency{Law: "power", Exponent: 1}}
+			r.Mixture = spec.Mixture{Family: "weighted", Tasks: 3, Settings: weightedSettings{},
+				Frequency: spec.Frequency{Law: "power", Exponent: 1}}
 			width := r.Net.Width
 			r.Net = mlp(1)
 			r.Net.Width = width
@@ -58,7 +59,7 @@ func TestWeightedScores(t *testing.T) {
 		all := trained(t, b, stack, 0, 1)
 		m := mixtureOf(t, stack[0])
 		samples := func(step int32, purpose uint32, end []float32) (x, y, task []float64) {
-			out := backendtest.Run(t, b, []any{[]uint32{0, 0}, step, m.Cumulative(), make([]float32, 3)}, func(in []*Node) []*Node {
+			out := backendtest.Run(t, b, []any{[]uint32{0, 0}, step, m.Thresholds(), make([]float32, 3)}, func(in []*Node) []*Node {
 				random := mixture.NewRandom(in[0], in[1], purpose)
 				batch := mixture.Draw(m.Family, random, in[2], in[3], stack[0].Train.Batch)
 				if end != nil {
@@ -106,8 +107,8 @@ func TestWeightedScores(t *testing.T) {
 	})
 }
 
-// weightedLoss returns the weighted mean of a ReLU net's squared errors, over all samples and over those of each of three tasks. Weights are
-// weight1 [N, 3], bias1 [N], code [3, N], readout [1, N], readout_bias [1].
+// weightedLoss returns the weighted mean of a ReLU net's squared errors, over all samples and over those of each of three tasks. Weights
+// are weight1 [N, 3], bias1 [N], code [3, N], readout [1, N], readout_bias [1].
 func weightedLoss(weights [][]float64, n int, x, y, task []float64) (mean float64, byTask []float64) {
 	sums, counts := make([]float64, 3), make([]float64, 3)
 	for row := range len(y) / 2 {

@@ -74,21 +74,31 @@ func Each(t *testing.T, test func(t *testing.T, b *backend.Backend)) {
 	t.Run("xla", func(t *testing.T) { test(t, XLA(t)) })
 }
 
-// Run executes a graph and returns the numbers of its outputs.
-func Run(tb testing.TB, b *backend.Backend, inputs []any, build func(inputs []*graph.Node) []*graph.Node) [][]float32 {
+// Compile returns a graph as a function of its inputs that returns the numbers of its outputs. It compiles once for inputs of
+// the same shapes, which takes far longer than most tests' calls.
+func Compile(tb testing.TB, b *backend.Backend, build func(inputs []*graph.Node) []*graph.Node) func(inputs ...any) [][]float32 {
 	tb.Helper()
 	exec, err := graph.NewExec(b.Backend, build)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer exec.Finalize()
-	out, err := exec.Call(inputs...)
-	if err != nil {
-		tb.Fatal(err)
+	tb.Cleanup(exec.Finalize)
+	return func(inputs ...any) [][]float32 {
+		tb.Helper()
+		out, err := exec.Call(inputs...)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		numbers := make([][]float32, len(out))
+		for i, o := range out {
+			numbers[i] = tensors.MustCopyFlatData[float32](o)
+		}
+		return numbers
 	}
-	numbers := make([][]float32, len(out))
-	for i, o := range out {
-		numbers[i] = tensors.MustCopyFlatData[float32](o)
-	}
-	return numbers
+}
+
+// Run executes a graph once and returns the numbers of its outputs.
+func Run(tb testing.TB, b *backend.Backend, inputs []any, build func(inputs []*graph.Node) []*graph.Node) [][]float32 {
+	tb.Helper()
+	return Compile(tb, b, build)(inputs...)
 }

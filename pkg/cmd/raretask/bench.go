@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ func init() { verbs = append(verbs, newBenchCommand) }
 
 func newBenchCommand() *cobra.Command {
 	var peers bool
-	var steps, rounds int
-	var only string
+	var steps int
+	var settings bench.Settings
 	cmd := &cobra.Command{
 		Use:   "bench [CASE…]",
 		Short: "Measure how fast sweeps train, beside JAX and PyTorch",
@@ -37,26 +38,28 @@ there only with its CUDA libraries. Meanwhile the machine should do nothing else
 	}
 	cmd.Flags().BoolVar(&peers, "peers", false, "train with JAX and PyTorch too")
 	cmd.Flags().IntVar(&steps, "steps", 0, "`steps` of a timed round (default: as many as take seconds)")
-	cmd.Flags().IntVar(&rounds, "rounds", 3, "timed `rounds`, at least 2")
-	cmd.Flags().StringVar(&only, "only", "", "the peers to compare with, separated by commas (default "+strings.Join(bench.Peers, ",")+")")
+	cmd.Flags().IntVar(&settings.Rounds, "rounds", 3, "timed `rounds`, at least 2")
+	cmd.Flags().StringSliceVar(&settings.Peers, "only", bench.Peers, "the peers to compare with, separated by commas")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		settings := bench.Settings{Rounds: rounds}
 		switch {
-		case rounds < 2:
-			return badUsage("--rounds %d: want at least 2: the spread over rounds says how far to trust a median", rounds)
+		case settings.Rounds < 2:
+			return badUsage("--rounds %d: want at least 2: the spread over rounds says how far to trust a median", settings.Rounds)
 		case steps < 0 || steps == 1:
 			return badUsage("--steps %d: want at least 2: the first step of a round is not timed", steps)
-		case only != "" && !peers:
-			return badUsage("--only %s: want --peers beside it", only)
+		case !peers && cmd.Flags().Changed("only"):
+			return badUsage("--only %s: want --peers beside it", strings.Join(settings.Peers, ","))
+		}
+		for _, name := range settings.Peers {
+			if !slices.Contains(bench.Peers, name) {
+				return badUsage("--only: no peer is named %q; want %s", name, strings.Join(bench.Peers, ", "))
+			}
 		}
 		var err error
 		if settings.Cases, err = benchCases(names, steps); err != nil {
 			return err
 		}
-		if peers {
-			if settings.Peers, err = benchPeers(only); err != nil {
-				return err
-			}
+		if !peers {
+			settings.Peers = nil
 		}
 		return runBench(cmd, settings)
 	}
@@ -82,19 +85,6 @@ func benchCases(names []string, steps int) ([]bench.Case, error) {
 		cases = append(cases, all[at])
 	}
 	return cases, nil
-}
-
-func benchPeers(only string) ([]string, error) {
-	if only == "" {
-		return bench.Peers, nil
-	}
-	names := strings.Split(only, ",")
-	for _, name := range names {
-		if !slices.Contains(bench.Peers, name) {
-			return nil, badUsage("--only: no peer is named %q; want %s", name, strings.Join(bench.Peers, ", "))
-		}
-	}
-	return names, nil
 }
 
 func runBench(cmd *cobra.Command, settings bench.Settings) error {
@@ -129,9 +119,5 @@ func runBench(cmd *cobra.Command, settings bench.Settings) error {
 	if err != nil {
 		return err
 	}
-	if wantsJSON(cmd) {
-		return printJSON(cmd, report)
-	}
-	fmt.Fprint(cmd.OutOrStdout(), report.Markdown())
-	return nil
+	return show(cmd, report, func(w io.Writer) { fmt.Fprint(w, report.Markdown()) })
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -71,6 +72,14 @@ func executeJSON(t testing.TB, env []string, into any, args ...string) {
 	if decoder.More() {
 		t.Fatalf("%q: more than one object on standard output:\n%s", args, stdout)
 	}
+}
+
+// count returns how often a test should do something: what a variable of the environment says, or few times.
+func count(variable string, few int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return few
 }
 
 // write writes a file into a fresh folder and returns its path.

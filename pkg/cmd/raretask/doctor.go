@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -27,11 +28,7 @@ It changes nothing. Exit 0 when notebooks can run, 1 when not.`,
 				return err
 			}
 			diagnosis := l.Doctor()
-			if wantsJSON(cmd) {
-				err = printJSON(cmd, diagnosis)
-			} else {
-				err = printDiagnosis(cmd, diagnosis)
-			}
+			err = show(cmd, diagnosis, func(w io.Writer) { printDiagnosis(w, diagnosis) })
 			if err == nil && !diagnosis.OK {
 				err = errors.New("notebooks cannot run yet; the remedies are above")
 			}
@@ -40,8 +37,8 @@ It changes nothing. Exit 0 when notebooks can run, 1 when not.`,
 	}
 }
 
-func printDiagnosis(cmd *cobra.Command, d lab.Diagnosis) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+func printDiagnosis(out io.Writer, d lab.Diagnosis) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, part := range d.Parts {
 		state, text := "ok", part.Version
 		if !part.OK {
@@ -49,5 +46,5 @@ func printDiagnosis(cmd *cobra.Command, d lab.Diagnosis) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", part.Name, state, text)
 	}
-	return w.Flush()
+	w.Flush()
 }

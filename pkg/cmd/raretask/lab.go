@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -30,11 +31,7 @@ On another machine, use --no-browser there and forward the port: ssh -L 8888:127
 				return err
 			}
 			return l.Serve(cmd.Context(), port, !noBrowser, func(url string) {
-				if wantsJSON(cmd) {
-					printJSON(cmd, map[string]string{"url": url})
-					return
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "JupyterLab: %s\nCtrl-C stops it.\n", url)
+				show(cmd, map[string]string{"url": url}, func(w io.Writer) { fmt.Fprintf(w, "JupyterLab: %s\nCtrl-C stops it.\n", url) })
 			})
 		},
 	}

@@ -11,12 +11,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/backend"
-	"raretask/pkg/spec"
 )
 
 // verbs are the commands below raretask; every verb's file adds its own in an init function.
@@ -42,37 +42,21 @@ func (o *output) Write(text []byte) (int, error) {
 	return n, err
 }
 
-// printJSON prints the one object of a command under --json.
-func printJSON(cmd *cobra.Command, value any) error {
-	encoder := json.NewEncoder(cmd.OutOrStdout())
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
+// show prints the result of a command: for people, or under --json the value as the one object.
+func show(cmd *cobra.Command, value any, people func(w io.Writer)) error {
+	if wantsJSON(cmd) {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(value)
+	}
+	people(cmd.OutOrStdout())
+	return nil
 }
 
 // wantsJSON tells whether --json was given.
 func wantsJSON(cmd *cobra.Command) bool {
 	json, err := cmd.Flags().GetBool("json")
 	return err == nil && json
-}
-
-// scaleFlag adds --scale to a command and returns what to ask for its value: the flag beats RARETASK_SCALE, which beats quick.
-func scaleFlag(cmd *cobra.Command) func() (string, error) {
-	flag := cmd.Flags().String("scale", "", "`S`ize: smoke (seconds), quick (minutes) or paper (default: RARETASK_SCALE, or else quick)")
-	return func() (string, error) {
-		scale, source := *flag, "--scale"
-		if scale == "" {
-			scale, source = os.Getenv("RARETASK_SCALE"), "RARETASK_SCALE"
-		}
-		if scale == "" {
-			return "quick", nil
-		}
-		for _, known := range spec.Scales {
-			if scale == known {
-				return scale, nil
-			}
-		}
-		return "", badUsage("%s: unknown scale %q; want %s", source, scale, strings.Join(spec.Scales, ", "))
-	}
 }
 
 func newRootCommand() *cobra.Command {
@@ -110,8 +94,16 @@ func wantSubcommand(cmd *cobra.Command, args []string) error {
 	return badUsage("%s %s: want one of %s", cmd.CommandPath(), strings.Join(args, " "), strings.Join(names, ", "))
 }
 
-// run executes the command line and returns the process's exit status.
-func run(ctx context.Context, args []string) int {
+// run executes the command line and returns the process's exit status. A panic is one of failing, never of wrong usage, which Go's own
+// would be.
+func run(ctx context.Context, args []string) (status int) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			fmt.Fprintf(os.Stderr, "raretask: %v\n%s\n", cause, debug.Stack())
+			fmt.Fprintln(os.Stderr, "raretask: this is a bug; please report it, with the lines above and the command")
+			status = 1
+		}
+	}()
 	root, out := newRootCommand(), &output{Writer: os.Stdout}
 	root.SetArgs(args)
 	root.SetOut(out)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"raretask/pkg/lab"
 )
 
@@ -281,5 +283,25 @@ func TestLabServesUntilInterrupted(t *testing.T) {
 	}
 	if _, err := http.Get(base); err == nil {
 		t.Error("the server is still there")
+	}
+}
+
+// A panic inside a verb is a failure that asks to be reported: Go's own exit status for it is that of wrong usage.
+func TestPanicExits1(t *testing.T) {
+	if os.Getenv("RARETASK_TEST_PANIC") != "" {
+		verbs = append(verbs, func() *cobra.Command {
+			return &cobra.Command{Use: "stumble", Run: func(*cobra.Command, []string) { panic("over my own feet") }}
+		})
+		os.Exit(run(t.Context(), []string{"stumble", "--json"}))
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestPanicExits1$")
+	cmd.Env = append(os.Environ(), "RARETASK_TEST_PANIC=1")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Run()
+	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+	if cmd.ProcessState.ExitCode() != 1 || stdout.String() != "" || lines[0] != "raretask: over my own feet" ||
+		!strings.Contains(lines[len(lines)-1], "please report it") || !strings.Contains(stderr.String(), "main_test.go") {
+		t.Errorf("exit %d, %q, %s; want 1, where it was, and to report it", cmd.ProcessState.ExitCode(), stdout.String(), stderr.String())
 	}
 }

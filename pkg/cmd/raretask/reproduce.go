@@ -1,14 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/lab"
+	"raretask/pkg/results"
+	"raretask/pkg/spec"
 )
 
 func init() { verbs = append(verbs, newReproduceCommand) }
@@ -36,12 +42,27 @@ setup always run.`,
 	cmd.Flags().MarkHidden("in-place")
 	cmd.RunE = func(cmd *cobra.Command, figures []string) (err error) {
 		job.Figures = figures
-		if job.Scale, err = scale(); err != nil {
-			return err
+		if job.Scale, err = scale(); err == nil {
+			err = reproduce(cmd, job)
 		}
-		return reproduce(cmd, job)
+		return err
 	}
 	return cmd
+}
+
+// scaleFlag adds --scale to a command and returns what to ask for its value: the flag beats RARETASK_SCALE, which beats quick.
+func scaleFlag(cmd *cobra.Command) func() (string, error) {
+	flag := cmd.Flags().String("scale", "", "`S`ize: smoke (seconds), quick (minutes) or paper (default: RARETASK_SCALE, or else quick)")
+	return func() (string, error) {
+		scale, source := *flag, "--scale"
+		if scale == "" {
+			scale, source = os.Getenv("RARETASK_SCALE"), "RARETASK_SCALE"
+		}
+		if scale = cmp.Or(scale, "quick"); !slices.Contains(spec.Scales, scale) {
+			return "", badUsage("%s: unknown scale %q; want %s", source, scale, strings.Join(spec.Scales, ", "))
+		}
+		return scale, nil
+	}
 }
 
 // reproduction is what --json prints.
@@ -60,14 +81,20 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 	if job.Notebooks, err = notebooks(l, job.Notebooks); err != nil {
 		return err
 	}
-	if err := lab.CheckFigures(job.Figures, job.Notebooks); err != nil {
-		var unknown *lab.UnknownFigure
-		if errors.As(err, &unknown) {
-			return usageError{err}
-		}
+	var unknown *lab.UnknownFigure
+	if err := lab.CheckFigures(job.Figures, job.Notebooks); errors.As(err, &unknown) {
+		return usageError{err}
+	} else if err != nil {
 		return err
 	}
-	if job.Out, err = outFolder(l, job); err != nil {
+	if job.Out == "" {
+		folder, err := results.Dir()
+		if err != nil {
+			return err
+		}
+		job.Out = filepath.Join(folder, "reproduce", job.Scale)
+	}
+	if job.Out, err = filepath.Abs(job.Out); err != nil {
 		return err
 	}
 	if err := checkCopies(job); err != nil {
@@ -86,7 +113,12 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 	if err != nil {
 		return err
 	}
-	return report(cmd, reproduction{job.Scale, job.Out, index, drawn})
+	return show(cmd, reproduction{job.Scale, job.Out, index, drawn}, func(w io.Writer) {
+		for _, figure := range drawn {
+			fmt.Fprintf(w, "%-8s %8s  %s\n", figure.Name, seconds(figure.Seconds), figure.Title)
+		}
+		fmt.Fprintf(w, "%d figure(s): open %s\n", len(drawn), index)
+	})
 }
 
 // notebooks are the named ones, or the project's.
@@ -109,10 +141,10 @@ func notebooks(l *lab.Lab, named []string) ([]string, error) {
 // checkCopies refuses notebooks whose executed copies would overwrite one of them or each other.
 func checkCopies(job lab.Job) error {
 	copies := map[string]string{}
+	if job.InPlace {
+		return nil
+	}
 	for _, path := range job.Notebooks {
-		if job.InPlace {
-			break
-		}
 		to := filepath.Join(job.Out, filepath.Base(path))
 		if other := copies[to]; other != "" {
 			return badUsage("--notebook: %s and %s would both be written to %s; rename one", other, path, to)
@@ -126,29 +158,5 @@ func checkCopies(job lab.Job) error {
 			return badUsage("--out: %s would be overwritten by its executed copy; choose another folder", path)
 		}
 	}
-	return nil
-}
-
-// outFolder is --out, or a folder of the scale below the results.
-func outFolder(l *lab.Lab, job lab.Job) (string, error) {
-	if job.Out != "" {
-		return filepath.Abs(job.Out)
-	}
-	results := os.Getenv("RARETASK_RESULTS")
-	if results == "" {
-		results = filepath.Join(l.Root(), "results")
-	}
-	return filepath.Abs(filepath.Join(results, "reproduce", job.Scale))
-}
-
-func report(cmd *cobra.Command, r reproduction) error {
-	if wantsJSON(cmd) {
-		return printJSON(cmd, r)
-	}
-	w := cmd.OutOrStdout()
-	for _, figure := range r.Figures {
-		fmt.Fprintf(w, "%-8s %8s  %s\n", figure.Name, seconds(figure.Seconds), figure.Title)
-	}
-	fmt.Fprintf(w, "%d figure(s): open %s\n", len(r.Figures), r.Index)
 	return nil
 }

@@ -28,7 +28,7 @@ GOMLX_BACKEND=xla:cuda or xla:tpu installs that plugin; GOMLX_BACKEND=go needs n
 				return err
 			}
 			if wantsJSON(cmd) {
-				return printJSON(cmd, l.Doctor())
+				return show(cmd, l.Doctor(), nil)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "Ready. Next: `go run ./pkg/cmd/raretask lab`, or `… reproduce fig2`.")
 			return nil

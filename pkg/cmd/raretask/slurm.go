@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -32,41 +33,33 @@ func (f *slurmFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.wait, "wait", false, "Slurm: wait for the results and show progress")
 }
 
-// given returns the first flag for Slurm that was given, empty for none.
-func (f *slurmFlags) given(cmd *cobra.Command) string {
+func (f *slurmFlags) check(cmd *cobra.Command) error {
 	for _, name := range slurmFlagNames {
-		if cmd.Flags().Changed(name) {
-			return name
+		if cmd.Flags().Changed(name) && cmd.Flag("executor").Value.String() == "local" {
+			return badUsage("--%s: is for --executor slurm", name)
 		}
 	}
-	return ""
+	if f.GPUs < 0 || f.CPUs < 0 || f.MaxParallel < 0 {
+		return badUsage("--gpus %d, --cpus %d, --max-parallel %d: want numbers >= 0", f.GPUs, f.CPUs, f.MaxParallel)
+	}
+	return nil
 }
 
 // submitted is what sweep run --executor slurm prints.
 type submitted struct {
-	Name       string             `json:"name"`
-	Runs       int                `json:"runs"`
-	Stacks     int                `json:"stacks"`
-	Done       int                `json:"done"`
-	DoneStacks int                `json:"done_stacks"`
-	Job        string             `json:"job"` // of this call; empty where nothing was to submit
-	Jobs       []sweep.SlurmTasks `json:"jobs"`
-	Logs       string             `json:"logs"`
+	counts
+	Job  string             `json:"job"` // of this call; empty where nothing was to submit
+	Jobs []sweep.SlurmTasks `json:"jobs"`
+	Logs string             `json:"logs"`
 }
 
 func (f *slurmFlags) run(cmd *cobra.Command, of *sweepOf, every time.Duration) error {
-	if f.GPUs < 0 || f.CPUs < 0 || f.MaxParallel < 0 {
-		return badUsage("--gpus %d, --cpus %d, --max-parallel %d: want numbers >= 0", f.GPUs, f.CPUs, f.MaxParallel)
-	}
-	if _, err := of.open(); err != nil {
-		return err
-	}
 	slurm, err := sweep.OpenSlurm(of.store, of.plan)
 	if err != nil {
 		return err
 	}
 	ctx := cmd.Context()
-	s := submitted{Name: of.Name, Stacks: len(of.plan.Stacks), Logs: slurm.Dir()}
+	s := submitted{Logs: slurm.Dir()}
 	if of.plan.Missing() > 0 {
 		f.Checkpoint = every
 		waiting := func() {
@@ -90,18 +83,18 @@ func (f *slurmFlags) run(cmd *cobra.Command, of *sweepOf, every time.Duration) e
 	if s.Jobs, err = slurm.Tasks(ctx); err != nil {
 		return err
 	}
-	s.DoneStacks = s.Stacks - of.plan.Missing()
-	s.Runs, s.Done = of.plan.Runs()
-	if wantsJSON(cmd) {
-		return printJSON(cmd, s)
-	}
-	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", s.Name, s.Done, s.Runs, s.DoneStacks, s.Stacks)
-	for _, j := range s.Jobs {
+	s.counts = of.counts()
+	return show(cmd, s, func(w io.Writer) {
+		s.print(w)
+		printJobs(w, s.Jobs)
+		fmt.Fprintf(w, "logs: %s\n", s.Logs)
+	})
+}
+
+func printJobs(w io.Writer, jobs []sweep.SlurmTasks) {
+	for _, j := range jobs {
 		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
 	}
-	fmt.Fprintf(w, "logs: %s\n", s.Logs)
-	return nil
 }
 
 func waitForTasks(cmd *cobra.Command, slurm *sweep.Slurm) error {

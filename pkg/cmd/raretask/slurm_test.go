@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,14 +69,20 @@ grid: {train.seed: [%s]}
 `, steps, strings.Join(seeds, ", ")))
 }
 
-// Of two nodes one dies and comes back while an array of 24 tasks runs: all results are there, none twice, and they are those of this
-// machine alone.
+// Of two nodes one dies and comes back while an array of 24 tasks runs (once, or RARETASK_SLURM_KILLS times, each with an array of its own):
+// all results are there, none twice, and they and the weights are those of this machine alone.
 func TestSlurmSurvivesANode(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
 	dir, env := cluster(t)
-	spec := array(t, 24, 5000) // seconds for a task, so that the node dies within one
+	for kill := range count("RARETASK_SLURM_KILLS", 1) {
+		survivesANode(t, dir, env, array(t, 24, 5000+kill)) // seconds for a task, so that the node dies within one
+	}
+}
+
+func survivesANode(t *testing.T, dir string, env []string, spec string) {
+	own, env := place(t, env...)
 	var s submitted
 	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10",
 		"--memory", "500M", "--checkpoint", "500ms")
@@ -105,17 +112,16 @@ func TestSlurmSurvivesANode(t *testing.T) {
 	if all.Job != "" || all.Done != 24 || all.DoneStacks != 24 {
 		t.Errorf("waited for %+v; want 24 runs of the job that was there", all)
 	}
-	got := table(t, env, spec, "--executor", "slurm")
-	once(t, got, 24)
+	once(t, table(t, env, spec, "--executor", "slurm"), 24)
 	history := exec.Command("scontrol", "show", "job", s.Job)
 	history.Env = append(os.Environ(), env...)
 	if text, err := history.Output(); err != nil || !strings.Contains(string(text), "Restarts=1") {
 		t.Errorf("no task was queued again, so the test has tested nothing: %v\n%s", err, text)
 	}
-	_, here := place(t, onGo, "GOMAXPROCS=1") // a part of the backend's identity, and a task has one core
+	alone, here := place(t, onGo, "GOMAXPROCS=1") // a part of the backend's identity, and a task has one core
 	runSweep(t, here, spec)
-	if !bytes.Equal(got, table(t, here, spec)) {
-		t.Error("the table differs from that of a sweep on this machine alone")
+	if !maps.Equal(stored(t, own), stored(t, alone)) {
+		t.Error("the files differ from those of a sweep on this machine alone")
 	}
 }
 

@@ -39,66 +39,81 @@ Results are Parquet files below results/runs, or RARETASK_RESULTS.`,
 	return cmd
 }
 
-// sweepFlags are those of every verb of sweep; load checks them and SPEC.
-type sweepFlags struct {
-	scale    func() (string, error)
-	executor string
+// sweepVerb completes a verb of sweep that does something with the sweep of SPEC, once what it has of results is known.
+func sweepVerb(cmd *cobra.Command, do func(cmd *cobra.Command, of *sweepOf) error) *cobra.Command {
+	scale := scaleFlag(cmd)
+	executor := cmd.Flags().String("executor", "local", "`WHERE` stacks train: local or slurm (results of whatever machine count)")
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *executor != "local" && *executor != "slurm" {
+			return badUsage("--executor: %q: want local or slurm", *executor)
+		}
+		s, _, err := loadSweep(args[0], scale)
+		if err != nil {
+			return err
+		}
+		of := &sweepOf{Sweep: s}
+		if of.store, err = results.Open(); err != nil {
+			return err
+		}
+		if *executor == "slurm" {
+			of.plan, err = sweep.NewPlan(s, of.store, nil)
+		} else if of.backend, err = backend.Open(); err == nil {
+			of.plan, err = sweep.NewPlan(s, of.store, &of.backend.Identity)
+		}
+		if err != nil {
+			return err
+		}
+		return do(cmd, of)
+	}
+	return cmd
 }
 
-func (f *sweepFlags) add(cmd *cobra.Command) {
-	f.scale = scaleFlag(cmd)
-	cmd.Flags().StringVar(&f.executor, "executor", "local", "`WHERE` stacks train: local or slurm (results of whatever machine count)")
-	cmd.Args = cobra.ExactArgs(1)
+// loadSweep returns the sweep of a SPEC argument and its stacks; one that cannot train is wrong usage.
+func loadSweep(name string, scale func() (string, error)) (*spec.Sweep, []spec.Stack, error) {
+	s, err := loadSpec(name, scale)
+	if err != nil {
+		return nil, nil, err
+	}
+	stacks, err := sweep.Stacks(s)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return s, stacks, nil
 }
 
 // sweepOf is a sweep and where its results are.
 type sweepOf struct {
 	*spec.Sweep
-	store *results.Store
-	plan  *sweep.Plan
-	slurm bool
+	store   *results.Store
+	plan    *sweep.Plan
+	backend *backend.Backend // nil with --executor slurm
 }
 
-func (f *sweepFlags) load(name string) (*sweepOf, error) {
-	if !slices.Contains([]string{"local", "slurm"}, f.executor) {
-		return nil, badUsage("--executor: %q: want local or slurm", f.executor)
-	}
-	s, err := loadSpec(name, f.scale)
-	if err != nil {
-		return nil, err
-	}
-	of := &sweepOf{Sweep: s, slurm: f.executor == "slurm"}
-	if of.store, err = results.Open(); err != nil {
-		return nil, err
-	}
-	if _, err := sweep.Stacks(s); err != nil {
-		return nil, usageError{err}
-	}
-	return of, nil
+// counts are what the verbs of sweep print first.
+type counts struct {
+	Name       string `json:"name"`
+	Runs       int    `json:"runs"`
+	Stacks     int    `json:"stacks"`
+	Done       int    `json:"done"` // runs
+	DoneStacks int    `json:"done_stacks"`
 }
 
-// open plans the sweep, opening a backend where results of this machine count only.
-func (of *sweepOf) open() (b *backend.Backend, err error) {
-	if of.slurm {
-		of.plan, err = sweep.NewPlan(of.Sweep, of.store, nil)
-		return nil, err
-	}
-	if b, err = backend.Open(); err != nil {
-		return nil, err
-	}
-	of.plan, err = sweep.NewPlan(of.Sweep, of.store, &b.Identity)
-	return b, err
+func (of *sweepOf) counts() counts {
+	c := counts{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
+	c.Runs, c.Done = of.plan.Runs()
+	return c
+}
+
+func (c counts) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", c.Name, c.Done, c.Runs, c.DoneStacks, c.Stacks)
 }
 
 // planned is what sweep plan prints.
 type planned struct {
-	Name       string  `json:"name"`
-	Runs       int     `json:"runs"`
-	Stacks     int     `json:"stacks"`
+	counts
 	Programs   int     `json:"programs"`
 	Parameters int     `json:"parameters"`
-	Done       int     `json:"done"`
-	DoneStacks int     `json:"done_stacks"`
 	FLOPs      float64 `json:"flops"`
 	Seconds    float64 `json:"seconds"`
 	MemoryGiB  float64 `json:"memory_gib"`
@@ -106,8 +121,7 @@ type planned struct {
 }
 
 func newSweepPlanCommand() *cobra.Command {
-	var flags sweepFlags
-	cmd := &cobra.Command{
+	return sweepVerb(&cobra.Command{
 		Use:   "plan SPEC",
 		Short: "Say what would run and what it would cost",
 		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory,
@@ -117,42 +131,29 @@ JSON keys: runs, stacks and done (runs that have results), flops and seconds (of
 (all runs), memory_gib (the largest stack) and kept_bytes (of the weights that all runs keep).`,
 		Example: `  raretask sweep plan fig2 --scale paper
   raretask sweep plan my.yaml --json | jq .seconds`,
-	}
-	flags.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		of, err := flags.load(args[0])
-		if err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, of *sweepOf) error {
 		p, err := of.cost(cmd.Context())
 		if err != nil {
 			return err
 		}
-		if wantsJSON(cmd) {
-			return printJSON(cmd, p)
-		}
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "%s\t%d runs in %d stacks, %d programs to compile\n", p.Name, p.Runs, p.Stacks, p.Programs)
-		fmt.Fprintf(w, "done\t%d runs in %d stacks\n", p.Done, p.DoneStacks)
-		fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
-		fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
-		fmt.Fprintf(w, "kept\t%s of weights, all runs; sweep clean removes them\n", size(int64(p.KeptBytes)))
-		fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s here\n", p.FLOPs, seconds(p.Seconds))
-		return w.Flush()
-	}
-	return cmd
+		return show(cmd, p, func(out io.Writer) {
+			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "%s\t%d runs in %d stacks, %d programs to compile\n", p.Name, p.Runs, p.Stacks, p.Programs)
+			fmt.Fprintf(w, "done\t%d runs in %d stacks\n", p.Done, p.DoneStacks)
+			fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
+			fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
+			fmt.Fprintf(w, "kept\t%s of weights, all runs; sweep clean removes them\n", size(int64(p.KeptBytes)))
+			fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s here\n", p.FLOPs, seconds(p.Seconds))
+			w.Flush()
+		})
+	})
 }
 
-func (of *sweepOf) cost(ctx context.Context) (planned, error) {
-	b, err := of.open()
-	if err != nil {
-		return planned{}, err
-	}
-	p := planned{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
-	p.Runs, p.Done = of.plan.Runs()
-	p.Programs = of.plan.Programs()
+func (of *sweepOf) cost(ctx context.Context) (p planned, err error) {
 	all, left := of.plan.Cost()
-	p.Parameters, p.FLOPs, p.MemoryGiB, p.KeptBytes = all.Parameters, left.FLOPs, float64(all.Memory)/(1<<30), all.Kept
+	p = planned{counts: of.counts(), Programs: of.plan.Programs(), Parameters: all.Parameters, FLOPs: left.FLOPs,
+		MemoryGiB: float64(all.Memory) / (1 << 30), KeptBytes: all.Kept}
+	b := of.backend
 	if b == nil && p.Programs > 0 {
 		if b, err = backend.Open(); err != nil {
 			return p, err
@@ -165,11 +166,7 @@ func (of *sweepOf) cost(ctx context.Context) (planned, error) {
 
 // ran is what sweep run prints.
 type ran struct {
-	Name           string  `json:"name"`
-	Runs           int     `json:"runs"`
-	Stacks         int     `json:"stacks"`
-	Done           int     `json:"done"`
-	DoneStacks     int     `json:"done_stacks"`
+	counts
 	Trained        int     `json:"trained"` // stacks, by this command
 	Seconds        float64 `json:"seconds"`
 	CompileSeconds float64 `json:"compile_seconds"`
@@ -177,10 +174,9 @@ type ran struct {
 }
 
 func newSweepRunCommand() *cobra.Command {
-	var flags sweepFlags
 	var every time.Duration
 	var job slurmFlags
-	cmd := &cobra.Command{
+	cmd := sweepVerb(&cobra.Command{
 		Use:   "run SPEC",
 		Short: "Train what has no results yet",
 		Long: `Trains the runs of SPEC that have no results yet. Ctrl-C stops at once and keeps what was trained; the same command goes on
@@ -188,36 +184,26 @@ from there. A stack that trains for longer keeps its state every --checkpoint, s
 		Example: `  raretask sweep run fig2 --scale smoke
   raretask sweep run my.yaml --checkpoint 5m
   raretask sweep run fig2 --scale paper --executor slurm --partition gpu --gpus 1 --time 4:00:00 --max-parallel 8 --wait`,
-	}
-	flags.add(cmd)
+	}, func(cmd *cobra.Command, of *sweepOf) error {
+		if of.backend == nil {
+			return job.run(cmd, of, every)
+		}
+		return of.runHere(cmd, every)
+	})
 	cmd.Flags().DurationVar(&every, "checkpoint", time.Minute, "how `often` the state of a long training is kept")
 	job.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		of, err := flags.load(args[0])
-		if err != nil {
-			return err
-		}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if every <= 0 {
 			return badUsage("--checkpoint %s: want a duration > 0, as in 30s or 5m", every)
 		}
-		if of.slurm {
-			return job.run(cmd, of, every)
-		}
-		if name := job.given(cmd); name != "" {
-			return badUsage("--%s: is for --executor slurm", name)
-		}
-		return of.runHere(cmd, every)
+		return job.check(cmd)
 	}
 	return cmd
 }
 
 func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
-	b, err := of.open()
-	if err != nil {
-		return err
-	}
 	p := showProgress(os.Stderr)
-	now, err := of.plan.Train(cmd.Context(), b, sweep.Options{Progress: p.training, Checkpoint: every})
+	now, err := of.plan.Train(cmd.Context(), of.backend, sweep.Options{Progress: p.training, Checkpoint: every})
 	p.stop()
 	if err != nil {
 		if cmd.Context().Err() != nil {
@@ -225,19 +211,15 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 		}
 		return err
 	}
-	r := ran{Name: of.Name, Stacks: now.Stacks, DoneStacks: now.DoneStacks, Trained: now.Trained, Results: of.store.Dir,
+	r := ran{counts: of.counts(), Trained: now.Trained, Results: of.store.Dir,
 		Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds()}
-	r.Runs, r.Done = of.plan.Runs()
-	if wantsJSON(cmd) {
-		return printJSON(cmd, r)
-	}
-	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
-	if r.Trained > 0 {
-		fmt.Fprintf(w, ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
-	}
-	fmt.Fprintf(w, "\nresults: %s\n", r.Results)
-	return nil
+	return show(cmd, r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
+		if r.Trained > 0 {
+			fmt.Fprintf(w, ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
+		}
+		fmt.Fprintf(w, "\nresults: %s\n", r.Results)
+	})
 }
 
 // training shows how far a sweep is.
@@ -267,18 +249,13 @@ type stackState struct {
 
 // state is what sweep status prints.
 type state struct {
-	Name       string             `json:"name"`
-	Runs       int                `json:"runs"`
-	Stacks     int                `json:"stacks"`
-	Done       int                `json:"done"`
-	DoneStacks int                `json:"done_stacks"`
-	Jobs       []sweep.SlurmTasks `json:"jobs,omitempty"`
-	States     []stackState       `json:"states"`
+	counts
+	Jobs   []sweep.SlurmTasks `json:"jobs,omitempty"`
+	States []stackState       `json:"states"`
 }
 
 func newSweepStatusCommand() *cobra.Command {
-	var flags sweepFlags
-	cmd := &cobra.Command{
+	return sweepVerb(&cobra.Command{
 		Use:   "status SPEC",
 		Short: "Say how far a sweep is",
 		Long: `Prints which stacks of SPEC are done, which are training or were interrupted and at which step their state was kept last, and
@@ -287,32 +264,27 @@ which are left. With --executor slurm also the state of their job arrays.
 JSON keys: runs, stacks, done (runs that have results), done_stacks, states, jobs.`,
 		Example: `  raretask sweep status fig2
   raretask sweep status fig2 --scale paper --executor slurm --json`,
-	}
-	flags.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		of, err := flags.load(args[0])
-		if err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, of *sweepOf) error {
 		now, err := of.state(cmd.Context())
 		if err != nil {
 			return err
 		}
-		if wantsJSON(cmd) {
-			return printJSON(cmd, now)
-		}
-		now.print(cmd.OutOrStdout())
-		return nil
-	}
-	return cmd
+		return show(cmd, now, now.print)
+	})
 }
 
 func (of *sweepOf) state(ctx context.Context) (state, error) {
-	if _, err := of.open(); err != nil {
-		return state{}, err
+	now := state{counts: of.counts()}
+	if of.backend == nil {
+		// Tasks first: one that has ended since trains nothing any more.
+		job, err := sweep.OpenSlurm(of.store, of.plan)
+		if err != nil {
+			return now, err
+		}
+		if now.Jobs, err = job.Tasks(ctx); err != nil {
+			return now, err
+		}
 	}
-	now := state{Name: of.Name, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
-	now.Runs, now.Done = of.plan.Runs()
 	kept := sweep.Kept(of.store)
 	for i, stack := range of.plan.Stacks {
 		line := stackState{Stack: i, Runs: len(stack), State: "left", Steps: stack[0].Train.Steps}
@@ -325,42 +297,30 @@ func (of *sweepOf) state(ctx context.Context) (state, error) {
 		}
 		now.States = append(now.States, line)
 	}
-	if !of.slurm {
-		return now, nil
-	}
-	job, err := sweep.OpenSlurm(of.store, of.plan)
-	if err != nil {
-		return now, err
-	}
-	now.Jobs, err = job.Tasks(ctx)
-	return now, err
+	return now, nil
 }
 
 func (s state) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", s.Name, s.Done, s.Runs, s.DoneStacks, s.Stacks)
+	s.counts.print(w)
 	for _, line := range s.States {
 		if line.State == "training" || line.State == "interrupted" {
 			fmt.Fprintf(w, "stack %d: %s, state kept at step %d of %d\n", line.Stack, line.State, line.Step, line.Steps)
 		}
 	}
-	for _, j := range s.Jobs {
-		fmt.Fprintf(w, "job %s: %s\n", j.Job, j)
-	}
+	printJobs(w, s.Jobs)
 }
 
 // exported is what sweep export prints.
 type exported struct {
-	File       string `json:"file"`
-	Rows       int    `json:"rows"`
-	Stacks     int    `json:"stacks"`
-	DoneStacks int    `json:"done_stacks"`
+	counts
+	File string `json:"file"`
+	Rows int    `json:"rows"`
 }
 
 func newSweepExportCommand() *cobra.Command {
-	var flags sweepFlags
 	var out string
 	var long bool
-	cmd := &cobra.Command{
+	cmd := sweepVerb(&cobra.Command{
 		Use:   "export SPEC",
 		Short: "Write all results as one table",
 		Long: `Writes the results of SPEC as one table, a row for each run, step and task, with a column for each setting (named by its key in a
@@ -369,31 +329,23 @@ chooses CSV or Parquet; without it CSV goes to standard output. Parquet document
 have no results yet are left out, with a notice.`,
 		Example: `  raretask sweep export fig2 --out fig2.parquet
   raretask sweep export fig2 --long | head`,
-	}
-	flags.add(cmd)
+	}, func(cmd *cobra.Command, of *sweepOf) error { return of.export(cmd, out, long) })
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write: *.csv or *.parquet")
 	cmd.Flags().BoolVar(&long, "long", false, "a row for each metric, in place of a column")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if out != "" && !strings.HasSuffix(out, ".csv") && !strings.HasSuffix(out, ".parquet") {
 			return badUsage("--out: %s: want a name that ends in .csv or .parquet", out)
 		}
 		if out == "" && wantsJSON(cmd) {
 			return badUsage("--json: want --out too, because the table would go to standard output")
 		}
-		of, err := flags.load(args[0])
-		if err != nil {
-			return err
-		}
-		return of.export(cmd, out, long)
+		return nil
 	}
 	return cmd
 }
 
 func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
-	if _, err := of.open(); err != nil {
-		return err
-	}
-	e := exported{File: out, Stacks: len(of.plan.Stacks), DoneStacks: len(of.plan.Stacks) - of.plan.Missing()}
+	e := exported{counts: of.counts(), File: out}
 	if e.DoneStacks == 0 {
 		return errors.New("no results yet; `raretask sweep run` trains them")
 	}
@@ -412,11 +364,7 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 	if err != nil {
 		return err
 	}
-	if wantsJSON(cmd) {
-		return printJSON(cmd, e)
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks)
-	return nil
+	return show(cmd, e, func(w io.Writer) { fmt.Fprintf(w, "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks) })
 }
 
 // cleaned is what sweep clean prints.
@@ -436,13 +384,9 @@ again.`,
 	}
 	scale := scaleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := loadSpec(args[0], scale)
+		s, stacks, err := loadSweep(args[0], scale)
 		if err != nil {
 			return err
-		}
-		stacks, err := sweep.Stacks(s)
-		if err != nil {
-			return usageError{err}
 		}
 		store, err := results.Open()
 		if err != nil {
@@ -452,11 +396,7 @@ again.`,
 		if c.Bytes, err = store.RemoveWeights(stacks); err != nil {
 			return err
 		}
-		if wantsJSON(cmd) {
-			return printJSON(cmd, c)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: removed %s of weights\n", c.Name, size(c.Bytes))
-		return nil
+		return show(cmd, c, func(w io.Writer) { fmt.Fprintf(w, "%s: removed %s of weights\n", c.Name, size(c.Bytes)) })
 	}
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,7 +18,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"raretask/pkg/backend/backendtest"
-	"raretask/pkg/results"
 )
 
 // small is twelve runs in six stacks, a second or two of work.
@@ -52,24 +52,45 @@ func table(t *testing.T, env []string, spec string, more ...string) []byte {
 	return text
 }
 
-// once checks that a table has a row for each (run, step, task) and the number of runs wanted.
-func once(t *testing.T, file []byte, runs int) {
+// row is what a row of a table is of.
+type row struct {
+	Run  string `parquet:"run,optional"`
+	Step int64  `parquet:"step,optional"`
+	Task int64  `parquet:"task,optional"`
+}
+
+func rowsOf(t *testing.T, file []byte) []row {
 	t.Helper()
-	rows, err := parquet.Read[results.Row](bytes.NewReader(file), int64(len(file)))
+	rows, err := parquet.Read[row](bytes.NewReader(file), int64(len(file)))
+	if err != nil || len(rows) == 0 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	return rows
+}
+
+// columnsOf returns the names of a table's columns.
+func columnsOf(t *testing.T, file []byte) []string {
+	t.Helper()
+	table, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	type key struct {
-		run        string
-		step, task int32
+	var names []string
+	for _, column := range table.Schema().Columns() {
+		names = append(names, column[0])
 	}
-	seen, different := map[key]bool{}, map[string]bool{}
-	for _, row := range rows {
-		k := key{row.Run, row.Step, row.Task}
-		if seen[k] {
-			t.Errorf("%v is there twice", k)
+	return names
+}
+
+// once checks that a table has a row for each (run, step, task) and the number of runs wanted.
+func once(t *testing.T, file []byte, runs int) {
+	t.Helper()
+	seen, different := map[row]bool{}, map[string]bool{}
+	for _, r := range rowsOf(t, file) {
+		if seen[r] || r.Run == "" || r.Task < 1 {
+			t.Errorf("%v is there twice, or none", r)
 		}
-		seen[k], different[row.Run] = true, true
+		seen[r], different[r.Run] = true, true
 	}
 	if len(different) != runs {
 		t.Errorf("%d runs, want %d", len(different), runs)
@@ -112,6 +133,58 @@ func TestSweepFromPlanToTable(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	once(t, table(t, env, spec), 12)
+
+	// Weights were kept, as many bytes as planned, and go when asked to.
+	bytes := func() (n int64) {
+		files, _ := filepath.Glob(filepath.Join(dir, "runs", "weights", "*.safetensors"))
+		for _, path := range files {
+			if info, err := os.Stat(path); err == nil {
+				n += info.Size()
+			}
+		}
+		return n
+	}
+	kept := bytes()
+	if want := 4 * 6 * (2 + 3) * (6 + 2*3); p.KeptBytes != want || kept < int64(want) {
+		t.Errorf("plan keeps %d bytes of weights, want %d; files have %d", p.KeptBytes, want, kept)
+	}
+	if status, stdout, _ := execute(t, env, "sweep", "plan", spec); status != 0 || !strings.Contains(stdout, "1.44 KB of weights") {
+		t.Errorf("plan, exit %d: %s", status, stdout)
+	}
+	var c cleaned
+	executeJSON(t, env, &c, "sweep", "clean", spec)
+	if c.Bytes != kept || bytes() != 0 {
+		t.Errorf("removed %d bytes of %d, %d are left", c.Bytes, kept, bytes())
+	}
+	if r := runSweep(t, env, spec); r.Trained != 0 || r.Done != 12 {
+		t.Errorf("without weights: %+v; want everything done", r)
+	}
+	if status, _, stderr := execute(t, env, "sweep", "clean", "fig99"); status != 2 || !strings.Contains(stderr, "presets:") {
+		t.Errorf("clean of nothing: exit %d, %s", status, stderr)
+	}
+}
+
+// What a spec names is measured and kept; one that names a metric that doesn't exist is wrong.
+func TestSpecNamesMetrics(t *testing.T) {
+	dir, env := place(t, onGo)
+	spec := write(t, "some.yaml", "metrics: [train_loss]\nkeep: [3, 200]\n"+small)
+	runSweep(t, env, spec)
+	columns := columnsOf(t, table(t, env, spec))
+	if !slices.Contains(columns, "train_loss") || slices.Contains(columns, "loss") {
+		t.Errorf("columns %q", columns)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "runs", "weights", "*-3.safetensors")); len(files) != 6 {
+		t.Errorf("weights of step 3: %q", files)
+	}
+	if r := runSweep(t, env, write(t, "all.yaml", small)); r.Trained != 0 || r.Done != 12 {
+		t.Errorf("the other metrics: %+v; want them measured of kept weights", r)
+	}
+	for key, bad := range map[string]string{"metrics": "metrics: [nonsense]", "keep": "keep: [201]"} {
+		status, _, stderr := execute(t, env, "sweep", "run", write(t, "bad.yaml", bad+"\n"+small))
+		if status != 2 || !strings.Contains(stderr, "bad.yaml:1: "+key) || !strings.Contains(stderr, "want") {
+			t.Errorf("%s: exit %d, %s; want file, line and what would be right", bad, status, stderr)
+		}
+	}
 }
 
 func TestExportsAgree(t *testing.T) {
@@ -121,20 +194,24 @@ func TestExportsAgree(t *testing.T) {
 		t.Errorf("export of nothing: exit %d, %s", status, stderr)
 	}
 	runSweep(t, env, spec)
-	rows, err := parquet.Read[results.Row](bytes.NewReader(table(t, env, spec)), int64(len(table(t, env, spec))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	status, stdout, stderr := execute(t, env, "sweep", "export", spec)
-	if status != 0 {
-		t.Fatal(stderr)
-	}
-	lines, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
-	if err != nil || len(lines) != len(rows)+1 {
-		t.Fatalf("%d lines of CSV for %d rows: %v", len(lines), len(rows), err)
-	}
-	if !slices.Equal(lines[0], results.ColumnNames()) || lines[1][0] != rows[0].Run {
-		t.Errorf("CSV begins %q", lines[:2])
+	for _, more := range [][]string{nil, {"--long"}} {
+		file := table(t, env, spec, more...)
+		rows, columns := rowsOf(t, file), columnsOf(t, file)
+		status, stdout, stderr := execute(t, env, append([]string{"sweep", "export", spec}, more...)...)
+		if status != 0 {
+			t.Fatal(stderr)
+		}
+		lines, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+		if err != nil || len(lines) != len(rows)+1 {
+			t.Fatalf("%d lines of CSV for %d rows: %v", len(lines), len(rows), err)
+		}
+		if !slices.Equal(lines[0], columns) || lines[1][0] != rows[0].Run {
+			t.Errorf("CSV begins %q, columns of Parquet are %q", lines[:2], columns)
+		}
+		long := slices.Contains(columns, "metric") && slices.Contains(columns, "value")
+		if long != (more != nil) || slices.Contains(columns, "loss") == long || !slices.Contains(columns, "train.decay") {
+			t.Errorf("export %q has the columns %q", more, columns)
+		}
 	}
 	for _, args := range [][]string{{"export", spec, "--out", "x.xlsx"}, {"export", spec, "--json"}, {"run", spec, "--gpus", "1"},
 		{"run", spec, "--executor", "cloud"}, {"run", spec, "--checkpoint", "0s"}, {"run"}} {
@@ -144,48 +221,79 @@ func TestExportsAgree(t *testing.T) {
 	}
 }
 
-// Killed at random moments and started again, a sweep ends in the bytes of one that nothing happened to, with no run twice.
+// stored returns all files of results and weights below a folder of results by their paths; where trainings have left any it fails the test.
+func stored(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(filepath.Join(dir, "runs"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if strings.Contains(path, "unfinished") {
+			t.Errorf("left behind: %s", path)
+		}
+		if !strings.HasSuffix(path, ".parquet") && !strings.HasSuffix(path, ".safetensors") { // of Slurm's
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir)] = string(text)
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	return files
+}
+
+// Killed at random moments (10 or 50 times, or RARETASK_KILLS, on each backend) and started again, a sweep ends in the bytes of one that
+// nothing happened to, results and weights, with no run twice.
 func TestSweepSurvivesKills(t *testing.T) {
 	t.Run("go", func(t *testing.T) {
 		kills := 50
 		if testing.Short() {
 			kills = 10
 		}
-		survivesKills(t, []string{onGo}, small, kills)
+		survivesKills(t, []string{onGo}, small, count("RARETASK_KILLS", kills))
 	})
 	t.Run("XLA", func(t *testing.T) {
 		if testing.Short() {
 			t.Skip("compiles at every start, which takes a minute for enough kills")
 		}
 		backendtest.XLA(t)
-		survivesKills(t, nil, strings.Replace(small, "steps: 200", "steps: 20000", 1), 12)
+		survivesKills(t, nil, strings.Replace(small, "steps: 200", "steps: 20000", 1), count("RARETASK_KILLS", 12))
 	})
 }
 
 func survivesKills(t *testing.T, env []string, text string, kills int) {
 	spec := write(t, "small.yaml", text)
-	_, calm := place(t, env...)
+	calmDir, calm := place(t, env...)
 	begin := time.Now()
 	runSweep(t, calm, spec)
 	long := time.Since(begin)
-	want := table(t, calm, spec)
-	once(t, want, 12)
+	want := stored(t, calmDir)
+	once(t, table(t, calm, spec), 12)
+	same := func(dir string) {
+		t.Helper()
+		if got := stored(t, dir); !maps.Equal(got, want) {
+			t.Fatalf("after kills %q differ from an uninterrupted sweep's", slices.Sorted(maps.Keys(got)))
+		}
+	}
 
 	random := rand.New(rand.NewPCG(1, 2))
-	resumed := 0
+	resumed, sweeps := 0, 1
 	dir, stormy := place(t, env...)
 	for kill := 0; kill < kills; {
 		cmd := exec.Command(binary(t), "sweep", "run", spec, "--checkpoint", "5ms")
 		cmd.Env = append(os.Environ(), stormy...)
+		begin := time.Now()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		timer := time.AfterFunc(time.Duration(random.Float64()*float64(long)), func() { cmd.Process.Kill() })
 		cmd.Wait()
 		if timer.Stop() || cmd.ProcessState.Success() { // it was faster than the kill: from the start again
-			if got := table(t, stormy, spec); !bytes.Equal(got, want) {
-				t.Fatal("after kills the table differs from an uninterrupted sweep's")
-			}
+			same(dir)
+			sweeps, long = sweeps+1, min(long, time.Since(begin))
 			dir, stormy = place(t, env...)
 			continue
 		}
@@ -194,34 +302,43 @@ func survivesKills(t *testing.T, env []string, text string, kills int) {
 		resumed += len(states)
 	}
 	runSweep(t, stormy, spec)
-	if got := table(t, stormy, spec); !bytes.Equal(got, want) {
-		t.Error("after kills the table differs from an uninterrupted sweep's")
-	}
+	same(dir)
 	if resumed == 0 {
 		t.Error("no kill left a state to go on from: the test has tested nothing")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "runs", "unfinished", "*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	t.Logf("%d kills of %d sweeps left %d states", kills, sweeps, resumed)
 }
 
-// Two sweeps of one spec share its stacks.
+// Four sweeps of one spec at once (twice, or RARETASK_RACES times) share its stacks and leave what one alone does.
 func TestSweepsShare(t *testing.T) {
-	_, env := place(t, onGo)
+	alone, env := place(t, onGo)
 	spec := write(t, "small.yaml", small)
-	answers := make(chan ran, 2)
-	for range 2 {
-		go func() {
-			var r ran
-			defer func() { answers <- r }()
-			executeJSON(t, env, &r, "sweep", "run", spec)
-		}()
+	runSweep(t, env, spec)
+	want := stored(t, alone)
+	for race := range count("RARETASK_RACES", 2) {
+		dir, env := place(t, onGo)
+		answers := make(chan ran, 4)
+		for range cap(answers) {
+			go func() {
+				var r ran
+				defer func() { answers <- r }()
+				executeJSON(t, env, &r, "sweep", "run", spec)
+			}()
+		}
+		trained := 0
+		for range cap(answers) {
+			r := <-answers
+			if trained += r.Trained; r.Done != 12 {
+				t.Errorf("race %d: a sweep saw %d of 12 runs done", race, r.Done)
+			}
+		}
+		if trained != 6 {
+			t.Errorf("race %d: the sweeps trained %d stacks of 6", race, trained)
+		}
+		if !maps.Equal(stored(t, dir), want) {
+			t.Errorf("race %d: the files differ from those of one sweep alone", race)
+		}
 	}
-	a, b := <-answers, <-answers
-	if a.Trained+b.Trained != 6 || a.Done != 12 || b.Done != 12 {
-		t.Errorf("two sweeps trained %d and %d of 6 stacks, and saw %d and %d of 12 runs done", a.Trained, b.Trained, a.Done, b.Done)
-	}
-	once(t, table(t, env, spec), 12)
 }
 
 // One long run, which Ctrl-C stops at once; it goes on from there, to the same bytes.
@@ -333,6 +450,33 @@ func TestSweepOnReadOnlyFolder(t *testing.T) {
 	status, _, stderr := execute(t, env, "sweep", "run", spec)
 	if status != 1 || !strings.Contains(stderr, "RARETASK_RESULTS") || !strings.Contains(stderr, "read-only") {
 		t.Errorf("exit %d, %s; want 1 and what to do", status, stderr)
+	}
+}
+
+// Where everything is done nothing needs to be written, whatever a killed process has left.
+func TestSweepDoneOnReadOnlyFolder(t *testing.T) {
+	dir, env := place(t, onGo)
+	spec := write(t, "small.yaml", small)
+	mount(t, dir, "size=16m")
+	runSweep(t, env, spec)
+	want := table(t, env, spec)
+	files, _ := filepath.Glob(filepath.Join(dir, "runs", "*.parquet"))
+	left := strings.TrimSuffix(filepath.Base(files[0]), ".parquet") + ".safetensors"
+	for _, name := range []string{left, "." + left + ".1.new"} {
+		if err := os.WriteFile(filepath.Join(dir, "runs", "unfinished", name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	if r := runSweep(t, env, spec); r.Trained != 0 || r.Done != 12 {
+		t.Errorf("%+v; want everything done", r)
+	}
+	var now state
+	executeJSON(t, env, &now, "sweep", "status", spec)
+	if now.Done != 12 || !bytes.Equal(table(t, env, spec), want) {
+		t.Errorf("status %+v", now)
 	}
 }
 

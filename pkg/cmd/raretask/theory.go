@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -55,19 +54,18 @@ several mixtures has all of them under mixtures, in the order of the grid, and t
 		if err != nil {
 			return err
 		}
-		if wantsJSON(cmd) {
-			return printJSON(cmd, struct {
-				closedForm
-				Mixtures []closedForm `json:"mixtures"`
-			}{mixtures[0], mixtures})
-		}
-		for i, form := range mixtures {
-			if i > 0 {
-				fmt.Fprintln(cmd.OutOrStdout())
+		all := struct {
+			closedForm
+			Mixtures []closedForm `json:"mixtures"`
+		}{mixtures[0], mixtures}
+		return show(cmd, all, func(w io.Writer) {
+			for i, form := range mixtures {
+				if i > 0 {
+					fmt.Fprintln(w)
+				}
+				form.print(w)
 			}
-			form.print(cmd.OutOrStdout())
-		}
-		return nil
+		})
 	}
 	return cmd
 }
@@ -117,6 +115,9 @@ type atWidth struct {
 	RetainedMost    []int     `json:"retained_most"`
 }
 
+// mostNumbers bounds the inputs·widths of all mixtures, and three widths for N*, so that closed forms take seconds.
+const mostNumbers = 1 << 22
+
 // closedForms returns the closed forms of each mixture of a sweep, at its widths or the given ones.
 func closedForms(s *spec.Sweep, widths []int) ([]closedForm, error) {
 	runs, err := s.Runs()
@@ -125,17 +126,25 @@ func closedForms(s *spec.Sweep, widths []int) ([]closedForm, error) {
 	}
 	var mixtures []spec.Mixture
 	var own [][]int // widths of each mixture
+	known := map[string]int{}
 	for _, run := range runs {
-		at := slices.IndexFunc(mixtures, func(m spec.Mixture) bool { return reflect.DeepEqual(m, run.Mixture) })
-		if at < 0 {
+		key := fmt.Sprintf("%+v", run.Mixture)
+		at, found := known[key]
+		if !found {
 			at, mixtures, own = len(mixtures), append(mixtures, run.Mixture), append(own, nil)
+			known[key] = at
 		}
 		own[at] = append(own[at], run.Net.Width)
 	}
-	forms := make([]closedForm, len(mixtures))
+	forms, numbers := make([]closedForm, len(mixtures)), 0
 	for i, m := range mixtures {
 		if len(widths) > 0 {
 			own[i] = widths
+		}
+		own[i] = slices.Compact(slices.Sorted(slices.Values(own[i])))
+		if numbers += m.Signature().Input.Size() * (len(own[i]) + 3); numbers > mostNumbers {
+			return nil, badUsage("theory: %d mixtures, %d widths of one of %d inputs: want inputs·widths of at most %d in all; "+
+				"--widths chooses some", len(mixtures), len(own[i]), m.Signature().Input.Size(), mostNumbers)
 		}
 		if forms[i], err = closedFormOf(m, own[i]); err != nil {
 			return nil, err
@@ -157,7 +166,6 @@ func closedFormOf(s spec.Mixture, widths []int) (closedForm, error) {
 	for k := range m.Tasks() {
 		form.TaskTrace = append(form.TaskTrace, m.TaskTrace(k))
 	}
-	widths = slices.Compact(slices.Sorted(slices.Values(widths)))
 	for _, width := range widths {
 		if width < 1 || width > dim {
 			return form, badUsage("--widths: %d: want 1 … %d, the inputs", width, dim)

@@ -81,7 +81,8 @@ func checkAlways(t *testing.T, run spec.Run, m theory.Mixture, e measured) {
 		t.Fatalf("width %d, seed %d, step %d: no closed forms", run.Net.Width, run.Train.Seed, e.step)
 	}
 	if e.of("frequent_gradient") > e.of("bound")*(1+1e-12) {
-		t.Errorf("width %d, seed %d, step %d: ||G_F|| = %g above its bound %g", run.Net.Width, run.Train.Seed, e.step, e.of("frequent_gradient"), e.of("bound"))
+		t.Errorf("width %d, seed %d, step %d: ||G_F|| = %g above its bound %g", run.Net.Width, run.Train.Seed, e.step, e.of("frequent_gradient"),
+			e.of("bound"))
 	}
 	for k, inner := range e.columns["interference"] {
 		if inner > 0 {
@@ -89,7 +90,8 @@ func checkAlways(t *testing.T, run spec.Run, m theory.Mixture, e measured) {
 		}
 	}
 	if optimum := m.OptimalLoss(run.Net.Width); e.of("encoder_loss") < optimum*(1-1e-9) || e.of("full_loss") < e.of("encoder_loss")*(1-1e-6) {
-		t.Errorf("width %d, seed %d, step %d: optimum %g, encoder loss %g, full loss %g out of order", run.Net.Width, run.Train.Seed, e.step, optimum, e.of("encoder_loss"), e.of("full_loss"))
+		t.Errorf("width %d, seed %d, step %d: optimum %g, encoder loss %g, full loss %g out of order", run.Net.Width, run.Train.Seed, e.step,
+			optimum, e.of("encoder_loss"), e.of("full_loss"))
 	}
 }
 
@@ -110,7 +112,8 @@ func TestTrainedLossIsOptimal(t *testing.T) {
 				return
 			}
 			optimum := m.OptimalLoss(run.Net.Width)
-			t.Logf("width %d, seed %d: optimum %.4f, encoder %.4f, full %.4f", run.Net.Width, run.Train.Seed, optimum, e.of("encoder_loss"), e.of("full_loss"))
+			t.Logf("width %d, seed %d: optimum %.4f, encoder %.4f, full %.4f", run.Net.Width, run.Train.Seed, optimum, e.of("encoder_loss"),
+				e.of("full_loss"))
 			if e.of("encoder_loss") > 1.01*optimum {
 				t.Errorf("width %d, seed %d: encoder loss %g, optimum %g", run.Net.Width, run.Train.Seed, e.of("encoder_loss"), optimum)
 			}

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 table, text, folder, state = sys.argv[1:]
 by_pandas = pandas.read_parquet(table)
-by_csv = pandas.read_csv(text, dtype={"run": str})
+by_csv = pandas.read_csv(text, dtype={"run": str, "stack": str})
 for column in by_csv.columns:  # an empty field of a text column is an empty text as well as a missing one
     if by_pandas[column].dtype.kind not in "biuf":
         by_pandas[column], by_csv[column] = by_pandas[column].fillna(""), by_csv[column].fillna("")
@@ -28,7 +28,7 @@ print(json.dumps({
     "files_runs": all_files[1],
     "undocumented": [c for c in by_pandas.columns if not docs.get(c)],
     "first_train_loss_is_null": bool(by_pandas["train_loss"].isna().iloc[0]),
-    "widths": sorted(int(w) for w in by_pandas["width"].unique()),
+    "widths": sorted(int(w) for w in by_pandas["net.width"].unique()),
     "encoder": list(arrays["group0.encoder"].shape),
     "step": int(arrays["step"]),
 }))

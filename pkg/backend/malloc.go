@@ -1,0 +1,6 @@
+//go:build !cgo || !linux
+
+package backend
+
+// Trim does nothing here.
+func Trim() {}
