@@ -171,10 +171,29 @@ func TestKindOf(t *testing.T) {
 		"pjrt_c_api_cpu_plugin.so.version": "",
 		"pjrt-plugin-tpu.so":               "tpu",
 		"pjrt_c_api_cuda_plugin.dylib":     "cuda",
+		"xla_cuda_plugin.so":               "cuda",
 		"libc.so":                          "",
 	} {
 		if got := kindOf(file); got != want {
 			t.Errorf("kindOf(%q) = %q; want %q", file, got, want)
+		}
+	}
+}
+
+// float32 products are of float32 on a GPU, too, and a program compiled again gives the same bits, unless somebody asks for speed.
+func TestExactOnGPUs(t *testing.T) {
+	for _, c := range []struct{ kind, options, flags, wantOptions, wantFlags string }{
+		{"cuda", "", "", "tf32=false", "--xla_gpu_deterministic_ops=true"},
+		{"cuda", "preallocate=false", "--other", "preallocate=false,tf32=false", "--other"},
+		{"cuda", "tf32", "", "tf32", "--xla_gpu_deterministic_ops=true"},
+		{"cpu", "", "", "", ""},
+	} {
+		t.Setenv("XLA_FLAGS", c.flags)
+		if c.flags == "" {
+			os.Unsetenv("XLA_FLAGS")
+		}
+		if got := exact(Plugin{Kind: c.kind}, c.options); got != c.wantOptions || os.Getenv("XLA_FLAGS") != c.wantFlags {
+			t.Errorf("%+v: options %q, XLA_FLAGS %q", c, got, os.Getenv("XLA_FLAGS"))
 		}
 	}
 }

@@ -44,7 +44,8 @@ func PluginDirs() []string {
 	return slices.DeleteFunc(dirs, func(dir string) bool { return !filepath.IsAbs(dir) })
 }
 
-var pluginName = regexp.MustCompile(`^pjrt(?:_c_api_(\w+?)(?:_v[\w.]+)?_plugin|[-_]plugin[-_](\w+?)(?:_v[\w.]+)?)\.(?:so|dylib|dll)$`)
+var pluginName = regexp.MustCompile(
+	`^(?:pjrt_c_api_(\w+?)(?:_v[\w.]+)?_plugin|pjrt[-_]plugin[-_](\w+?)(?:_v[\w.]+)?|xla_(\w+?)_plugin)\.(?:so|dylib|dll)$`)
 
 // Find returns the first plugin of a kind (cpu, cuda, tpu) in PluginDirs.
 func Find(kind string) (Plugin, bool) {
@@ -59,10 +60,10 @@ func Find(kind string) (Plugin, bool) {
 	return Plugin{}, false
 }
 
-// kindOf is what the plugin in a file computes on, by the names that XLA's builds give; empty for another file.
+// kindOf is what the plugin in a file computes on, by the names that XLA's and JAX's builds give; empty for another file.
 func kindOf(file string) string {
 	if match := pluginName.FindStringSubmatch(filepath.Base(file)); match != nil {
-		return match[1] + match[2]
+		return match[1] + match[2] + match[3]
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/gomlx/go-xla/compute/xla"
@@ -31,6 +32,7 @@ func openXLA(config string) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read plugin: %w", err)
 	}
+	options = exact(plugin, options)
 	loaded, err := pjrt.GetPlugin(plugin.Path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot load %s: %w", plugin.Path, err)
@@ -47,7 +49,28 @@ func openXLA(config string) (*Backend, error) {
 	if flags := os.Getenv("XLA_FLAGS"); flags != "" {
 		version += ", XLA_FLAGS " + flags
 	}
+	if match := deviceKind.FindStringSubmatch(engine.DeviceDescription(0)); match != nil && plugin.Kind != "cpu" {
+		version += ", " + match[1]
+	}
 	return &Backend{Backend: engine, Identity: identify("xla:"+plugin.Kind, version, engine), config: config}, nil
+}
+
+// deviceKind finds what an accelerator is in the plugin's description of it.
+var deviceKind = regexp.MustCompile(`device_kind=([^,)]+)`)
+
+// exact has a GPU compute as a CPU does, unless options or XLA_FLAGS say otherwise: go-xla v0.4.4 rounds the factors of float32 products
+// to 10 bits there (TF32), and XLA chooses kernels by timing them, so that a program compiled again may give other bits.
+func exact(plugin Plugin, options string) string {
+	if plugin.Kind != "cuda" {
+		return options
+	}
+	if _, set := os.LookupEnv("XLA_FLAGS"); !set {
+		os.Setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+	}
+	if !strings.Contains(options, "tf32") {
+		options = strings.TrimPrefix(options+",tf32=false", ",")
+	}
+	return options
 }
 
 // newClient starts a plugin. A CPU plugin may offer several devices by default, and then runs a thread per device

@@ -38,9 +38,6 @@ func (p *Program) Evaluate(stack spec.Stack, step int, weights [][][]float32, ta
 		return nil, err
 	}
 	if len(tap) > 0 && (p.tap == nil || len(tap) != len(p.tap.Inputs)) {
-		return nil, fmt.Errorf("train: %d inputs of a tap: want those of the program's tap, or none", len(tap))
-	}
-	if len(tap) > 0 && (p.tap == nil || len(tap) != len(p.tap.Inputs)) {
 		return nil, fmt.Errorf("train: %d inputs of a tap: want none, or as many as the program's tap has", len(tap))
 	}
 	inputs, err := p.inputs(stack, tap...)
