@@ -114,7 +114,11 @@ func encode(arrays []Array, metadata map[string]string) ([][]byte, error) {
 
 // ReadSealed reads the arrays, in their order, and the texts of what WriteSealed wrote, to the byte; anything else is a seal.ErrDamaged.
 func ReadSealed(path string) ([]Array, map[string]string, error) {
-	data, err := os.ReadFile(path)
+	err := regular(path)
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("checkpoint: %w", err)
 	}
@@ -125,24 +129,12 @@ func ReadSealed(path string) ([]Array, map[string]string, error) {
 	return arrays, metadata, nil
 }
 
-// ReadMetadata reads only the texts of a file that WriteSealed wrote, among them the seal, which is not checked.
-func ReadMetadata(path string) (map[string]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+// regular returns an error for what is there and no file: reading a pipe would wait for ever.
+func regular(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file: move it away", path)
 	}
-	defer f.Close()
-	var length uint64
-	var header struct {
-		Metadata map[string]string `json:"__metadata__"`
-	}
-	if err = binary.Read(f, binary.LittleEndian, &length); err == nil {
-		err = json.NewDecoder(io.LimitReader(f, int64(min(length, largestHeader)))).Decode(&header)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %s: %w: %w", path, seal.ErrDamaged, err)
-	}
-	return header.Metadata, nil
+	return nil
 }
 
 // decode returns the arrays in a file's bytes, which they share, and its texts but the seal. What the seal vouches for is as encode wrote

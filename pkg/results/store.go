@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,7 +162,9 @@ func (s *Store) complete(f *File, want Want) error {
 		}
 	}
 	for _, step := range want.Keep {
-		if _, err := s.Weights(f, step); err != nil { // not there, or damaged
+		if _, err := s.Weights(f, step); errors.Is(err, fs.ErrPermission) {
+			return err
+		} else if err != nil { // not there, or damaged
 			missing.Keep = append(missing.Keep, step)
 		}
 	}

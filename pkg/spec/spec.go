@@ -163,7 +163,7 @@ func (m Mixture) Theory() (theory.Mixture, error) {
 			return theory.Mixture{Frequency: m.Frequencies(), Spectrum: spectral.Spectra()}, nil
 		}
 	}
-	return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms, as regression has"}
+	return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms (tasks.Spectral)"}
 }
 
 // New returns the run's net.
@@ -255,27 +255,33 @@ func (n Net) validate(of tasks.Signature) error {
 	return under("net", n.Settings.Check(n.Width, of))
 }
 
+// single reports whether a number > 0 is one to programs, too, which compute in float32.
+func single(v float64) bool { return v >= 0x1p-126 && v <= math.MaxFloat32 }
+
+const singles = " (1.2e-38 … 3.4e38, of float32)"
+
 func (t Train) validate() error {
 	steps := fmt.Sprintf("1 … %d steps", math.MaxInt32)
 	share := func(v float64) bool { return v >= 0 && v < 1 }
-	atLeast0 := func(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
+	atLeast0 := func(v float64) bool { return v == 0 || single(v) }
+	beta := func(v float64) bool { return atLeast0(v) && float32(v) < 1 }
 	return cmp.Or(
 		tasks.Want(t.Batch >= 1 && t.Batch <= largestBatch, "train.batch", t.Batch, fmt.Sprintf("1 … %d", largestBatch)),
 		tasks.Want(t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, steps),
 		oneOf("train.optimizer", t.Optimizer, "adamw", "adam", "sgd"),
-		tasks.Want(t.Rate > 0 && !math.IsInf(t.Rate, 1), "train.rate", t.Rate, "a finite number > 0"),
+		tasks.Want(single(t.Rate), "train.rate", t.Rate, "a number > 0"+singles),
 		oneOf("train.schedule", t.Schedule, "inverse-sqrt", "constant", "cosine"),
 		tasks.Want(t.Warmup >= 1 && t.Warmup <= math.MaxInt32, "train.warmup", t.Warmup, steps),
 		tasks.Want(share(t.Floor), "train.floor", t.Floor, "0 … 1, below 1"),
 		tasks.Want(t.Schedule == "cosine" || t.Floor == 0, "train.floor", t.Floor, "it left out: only cosine has a floor"),
 		tasks.Want(t.Schedule != "cosine" || t.Warmup < t.Steps, "train.warmup", t.Warmup,
 			fmt.Sprintf("less than train.steps (%d): cosine ends with the last step", t.Steps)),
-		tasks.Want(share(t.Betas[0]) && share(t.Betas[1]), "train.betas", t.Betas, "two numbers 0 … 1, below 1"),
-		tasks.Want(t.Epsilon > 0 && t.Epsilon <= 1, "train.epsilon", t.Epsilon, "a number > 0, at most 1"),
-		tasks.Want(atLeast0(t.Decay), "train.decay", t.Decay, "a finite number >= 0"),
+		tasks.Want(beta(t.Betas[0]) && beta(t.Betas[1]), "train.betas", t.Betas, "two numbers 0 … 1, below 1"+singles),
+		tasks.Want(single(t.Epsilon) && t.Epsilon <= 1, "train.epsilon", t.Epsilon, "a number > 0, at most 1"+singles),
+		tasks.Want(atLeast0(t.Decay), "train.decay", t.Decay, "a number >= 0"+singles),
 		tasks.Want(t.Optimizer == "adamw" || t.Decay == 0, "train.decay", t.Decay, fmt.Sprintf("0 for %s; adamw decays weights", t.Optimizer)),
 		oneOf("train.decays", t.Decays, "all", "matrices"),
-		tasks.Want(atLeast0(t.Clip), "train.clip", t.Clip, "a finite number >= 0 (0: no clipping)"),
+		tasks.Want(atLeast0(t.Clip), "train.clip", t.Clip, "a number >= 0 (0: no clipping)"+singles),
 		oneOf("train.products", t.Products, "float32", "bfloat16"),
 		tasks.Want(t.Evaluations >= 1 && t.Evaluations <= largestEvals, "train.evaluations", t.Evaluations, fmt.Sprintf("1 … %d", largestEvals)),
 	)
@@ -289,7 +295,7 @@ func (i Intervention) check(m Mixture) error {
 	return cmp.Or(
 		oneOf("kind", i.Kind, "weight", "surgery", "mask"),
 		tasks.Want(i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
-		tasks.Want(i.Kind != "weight" || i.Factor > 0 && !math.IsInf(i.Factor, 1), "factor", i.Factor, "a finite number > 0"),
+		tasks.Want(i.Kind != "weight" || single(i.Factor), "factor", i.Factor, "a number > 0"+singles),
 		tasks.Want(i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"),
 		tasks.Want(i.Kind != "mask" || m.Signature().Disjoint, "kind", i.Kind,
 			fmt.Sprintf("weight or surgery: tasks of %s share their inputs, so that none can be masked", m.Family)),

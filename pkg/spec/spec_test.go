@@ -37,7 +37,20 @@ func TestParseErrors(t *testing.T) {
 		{"blocks that don't fit", "mixture: {tasks: 8, block: 4,\n  dim: 16}\n", []string{"x.yaml:2", "mixture.dim", "16", "32"}},
 		{"width 0", "net:\n  width: 0\n", []string{"x.yaml:2", "net.width", "0", "1 …"}},
 		{"width 0 in a grid", "grid:\n  net.width: [4,\n    0]\n", []string{"x.yaml:3", "net.width", "0"}},
-		{"rate NaN", "train: {rate: .nan}\n", []string{"x.yaml:1", "train.rate", "NaN", "finite"}},
+		{"rate NaN", "train: {rate: .nan}\n", []string{"x.yaml:1", "train.rate", "NaN", "want a number > 0"}},
+		{"a rate of 0 in float32", "train: {rate: 1e-60}\n", []string{"x.yaml:1", "train.rate", "1e-60", "of float32"}},
+		{"a beta of 1 in float32", "train: {betas: [.9, 0.999999999999]}\n", []string{"x.yaml:1", "train.betas", "of float32"}},
+		{"a decay beyond float32", "train: {decay: 1e60}\n", []string{"x.yaml:1", "train.decay", "1e+60", "of float32"}},
+		{"a limit of 0 in float32", "train: {clip: 1e-50}\n", []string{"x.yaml:1", "train.clip", "of float32"}},
+		{"an epsilon of 0 in float32", "train: {epsilon: 1e-60}\n", []string{"x.yaml:1", "train.epsilon", "of float32"}},
+		{"a factor beyond float32", "train: {intervention: {kind: weight, task: 1, factor: 1e39}}\n",
+			[]string{"x.yaml:1", "train.intervention.factor", "of float32"}},
+		{"a number in base 8", "net: {width: 010}\n", []string{"x.yaml:1", "net.width", `"010"`, "without zeros before it"}},
+		{"a list for words", "about: [a, b]\n", []string{"x.yaml:1", "about", "a list of 2", "a word"}},
+		{"an axis in grid and zip", "zip: {net.width: [2, 3], train.seed: [0, 1]}\ngrid:\n  net.width: [4]\n",
+			[]string{"x.yaml:3", "net.width", "grid and in zip"}},
+		{"a depth on an axis before a kind without", "net: {kind: mlp}\ngrid: {net.depth: [2], net.kind: [bottleneck]}\n",
+			[]string{"x.yaml:2", "net.depth", "unknown key"}},
 		{"rate is a word", "train: {rate: fast}\n", []string{"x.yaml:1", "train.rate", `"fast"`, "a number"}},
 		{"steps with a fraction", "train: {steps: 1.5}\n", []string{"train.steps", `"1.5"`, "a whole number"}},
 		{"a seed with a fraction", "train: {seed: 1.5}\n", []string{"train.seed", `"1.5"`, "a whole number"}},
@@ -114,8 +127,8 @@ func TestParseErrors(t *testing.T) {
 		{"zero and minus zero", "grid: {train.decay: [0, -0.0]}\n", []string{"x.yaml", "twice"}},
 		{"zero and minus zero in a list", "grid: {mixture.alpha: [[0, 2], [-0.0, 2]]}\n", []string{"x.yaml", "twice"}},
 		{"nothing by another name", "mixture: {frequency: {exponent: &a null}}\ntrain: {decay: *a}\n", []string{"x.yaml:1", "mixture.frequency.exponent", `"null"`}},
-		{"nothing by another name, first", "about: &a null\ntrain:\n  decay: *a\n", []string{"x.yaml:1", "train.decay", `"null"`, "a number"}},
-		{"a list by another name", "about: &a [1, null]\nmixture: {alpha: *a}\n", []string{"mixture.alpha", `"null"`, "in a list"}},
+		{"nothing by another name, first", "train:\n  decay: &a null\nabout: *a\n", []string{"x.yaml:2", "about", `"null"`, "a word"}},
+		{"a list by another name", "keep: &a [1, null]\nmixture: {alpha: *a}\n", []string{"mixture.alpha", `"null"`, "in a list"}},
 		{"no memory", "memory: 0\n", []string{"x.yaml:1", "memory", "GiB > 0"}},
 		{"betas of one", "train: {betas: [.9]}\n", []string{"x.yaml:1", "train.betas", "a list of 2 numbers"}},
 		{"a beta of one", "train: {betas: [.9, 1]}\n", []string{"x.yaml:1", "train.betas", "below 1"}},
@@ -219,6 +232,13 @@ func TestWith(t *testing.T) {
 	}
 	if _, err := s.With(Vary("net.width", "wide")); err == nil || !strings.Contains(err.Error(), "whole number") {
 		t.Errorf("a word for a width: %v", err)
+	}
+	zipped, err := Load("retention-laws", "smoke")
+	if err != nil || len(zipped.Zip) == 0 {
+		t.Fatalf("%v, zip %v", err, zipped.Zip)
+	}
+	if _, err := zipped.With(Vary(zipped.Zip[0].Key, 3)); err == nil || !strings.Contains(err.Error(), "spec's zip") {
+		t.Errorf("a value for what varies with others: %v", err)
 	}
 	if _, err := s.With(Vary("net.widht", 3)); err == nil || !strings.Contains(err.Error(), "unknown key") {
 		t.Errorf("an unknown key: %v", err)

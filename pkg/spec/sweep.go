@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	err := d.pairs(document.Content[0], "", func(key string, line int, value *yaml.Node) error {
 		switch key {
 		case "about":
-			s.About = value.Value
+			return d.scalar(value, reflect.ValueOf(&s.About).Elem(), key)
 		case "mixture", "net", "train", "memory", "metrics", "keep":
 			return s.apply(key, value)
 		case "grid", "zip":
@@ -222,6 +223,9 @@ func (s *Sweep) With(axes ...Axis) (*Sweep, error) {
 	changed := *s
 	changed.decoder = &decoder{file: s.Name, lines: map[string]int{}}
 	for _, axis := range axes {
+		if slices.ContainsFunc(s.Zip, func(a Axis) bool { return a.Key == axis.Key }) {
+			return nil, changed.decoder.errorf(0, axis.Key, "it varies with other settings in the spec's zip: want a spec without that")
+		}
 		if len(axis.values) > 1 {
 			changed.Grid = replace(changed.Grid, axis)
 			continue
@@ -246,13 +250,18 @@ func Of(name string, base Run, grid ...Axis) (*Sweep, error) {
 // Runs returns every combination of the grid, the last axis varying fastest, each combination with every step of the
 // zip; all are valid, and no two are equal.
 func (s *Sweep) Runs() ([]Run, error) {
-	var together [][]Axis // the axes that are taken in step
+	first := func(a, b Axis) int { return cmp.Compare(rank(a.Key), rank(b.Key)) } // what chooses other settings comes before them
+	var together [][]Axis                                                         // the axes that are taken in step
 	if len(s.Zip) > 0 {
-		together = append(together, s.Zip)
+		together = append(together, slices.SortedStableFunc(slices.Values(s.Zip), first))
 	}
 	for _, axis := range s.Grid {
+		if slices.ContainsFunc(s.Zip, func(a Axis) bool { return a.Key == axis.Key }) {
+			return nil, s.decoder.errorf(axis.values[0].Line, axis.Key, "it varies in grid and in zip: want one of them")
+		}
 		together = append(together, []Axis{axis})
 	}
+	slices.SortStableFunc(together, func(a, b []Axis) int { return first(a[0], b[0]) })
 	count := 1.
 	for _, axes := range together {
 		count *= float64(len(axes[0].values))
@@ -315,7 +324,7 @@ func (s *Sweep) At(err error) error { return s.decoder.at(err) }
 
 // Bounds of a sweep, all of whose runs are expanded, hashed and planned at once: that takes seconds, and less than 1 GiB.
 const (
-	mostRuns      = 20_000
+	mostRuns      = 10_000
 	mostNumbers   = 1 << 23 // tasks, inputs and evaluations of all runs
 	mostKept      = 1000    // steps
 	largestMemory = 4096    // GiB

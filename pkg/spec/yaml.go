@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -177,6 +178,9 @@ func rank(key string) int {
 	return 1
 }
 
+// octal is a number that YAML 1.1 reads in base 8, and few mean so.
+var octal = regexp.MustCompile(`^[-+]?0[0-9_]`)
+
 // scalar fills a number, a text, or a short list of numbers.
 func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) error {
 	// The yaml package cuts 1.5 down to an int, doesn't read 1e5 as one, takes any scalar for a string, and null for zero.
@@ -188,6 +192,9 @@ func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) error {
 		if item.Tag == "!!null" || item.Kind != yaml.ScalarNode {
 			return d.errorf(item.Line, key, "%s in a list: want %s", text(item), want)
 		}
+	}
+	if octal.MatchString(node.Value) {
+		return d.errorf(node.Line, key, "%s: want %s without zeros before it, or 0o for base 8", text(node), want)
 	}
 	if node.Tag == "!!null" || v.Kind() == reflect.String && node.Tag != "!!str" {
 		return d.errorf(node.Line, key, "%s: want %s", text(node), want)

@@ -43,13 +43,11 @@ func tryLock(path string) (*lock, error) {
 	return nil, l.Close()
 }
 
-// release removes the file while it is locked, so that no folder fills with them, and lets go. Somebody else may have removed it.
+// release removes the file while it is locked, so that no folder fills with them, and lets go. That it can't be removed, by another user or
+// on a folder that may only be read, does no harm.
 func (l *lock) release() error {
-	err := os.Remove(l.Path())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, l.Close())
+	os.Remove(l.Path())
+	return l.Close()
 }
 
 // Locked tells whether a process is training a stack.

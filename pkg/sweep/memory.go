@@ -39,15 +39,21 @@ func machineMemory() int {
 }
 
 // workersFor returns how many stacks of a size train at a time, up to most, in the memory that a machine has (0:
-// unknown), or an error where not even one fits.
+// unknown), or a *MemoryError where not even one fits.
 func workersFor(stack, machine, most int) (int, error) {
 	if machine == 0 || stack == 0 {
 		return most, nil
 	}
 	if stack > machine {
-		return 0, fmt.Errorf("sweep: a stack takes about %.2g GiB to train and this machine has %.2g GiB: use a larger machine, "+
-			"or set memory: %.2g in the spec, which splits it into smaller stacks",
-			gib(stack), gib(machine), gib(machine)*.8)
+		return 0, &MemoryError{stack, machine}
 	}
 	return min(most, machine/stack), nil
+}
+
+// A MemoryError says that a machine has not the bytes of memory that a stack takes.
+type MemoryError struct{ Stack, Machine int }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("sweep: a stack takes about %.2g GiB to train and this machine has %.2g GiB: use a larger machine, "+
+		"or set memory: %.2g in the spec, which splits it into smaller stacks", gib(e.Stack), gib(e.Machine), gib(e.Machine)*.8)
 }

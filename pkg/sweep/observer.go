@@ -22,6 +22,7 @@ import (
 // observer measures the runs of a stack while they train.
 type observer struct {
 	stack     spec.Stack
+	on        string // the backend's key
 	metrics   []string
 	measurers []*train.Measurer      // of each run
 	columns   []train.Column         // of all runs
@@ -35,7 +36,7 @@ type observer struct {
 
 // newObserver returns the observer of what is asked of a stack and of what partial results, if there are some, have beyond that.
 func (w *work) newObserver(i int, on *backend.Backend, partial *results.IncompleteError) (*observer, error) {
-	o := &observer{stack: w.Stacks[i], metrics: w.asked, steps: w.want(i).Steps, keep: w.kept(i)}
+	o := &observer{stack: w.Stacks[i], on: w.identity.Key(), metrics: w.asked, steps: w.want(i).Steps, keep: w.kept(i)}
 	if partial != nil {
 		o.steps = union(o.steps, partial.File.Steps)
 		o.keep = union(o.keep, partial.File.Kept)
@@ -197,7 +198,7 @@ func (o *observer) save(path string, s train.State) error {
 		checkpoint.Array{Name: measuredArray, DType: "F64", Dims: []int{len(o.numbers)}, Data: numbers},
 		checkpoint.Array{Name: divergedArray, DType: "I32", Dims: []int{len(o.diverged)}, Data: diverged})
 	metadata := map[string]string{
-		"stack": o.stack.Hash(), "asked": o.asked(), "step": strconv.Itoa(s.Step), "seen": strconv.Itoa(o.seen),
+		"stack": o.stack.Hash(), "backend": o.on, "asked": o.asked(), "step": strconv.Itoa(s.Step), "seen": strconv.Itoa(o.seen),
 	}
 	return results.WriteFile(path, func(f *os.File) error { return checkpoint.WriteSealed(f, arrays, metadata) })
 }
@@ -220,8 +221,8 @@ func (o *observer) load(path string) (*train.State, error) {
 	}
 	n := len(arrays) - 2
 	if n < 0 || arrays[n].Name != measuredArray || arrays[n+1].Name != divergedArray ||
-		metadata["stack"] != o.stack.Hash() || metadata["asked"] != o.asked() {
-		return nil, fmt.Errorf("sweep: %s holds no state of stack %s, or of other questions", path, o.stack.Hash())
+		metadata["stack"] != o.stack.Hash() || metadata["backend"] != o.on || metadata["asked"] != o.asked() {
+		return nil, fmt.Errorf("sweep: %s holds no state of stack %s on backend %s, or of other questions", path, o.stack.Hash(), o.on)
 	}
 	numbers, diverged := arrays[n].Data, arrays[n+1].Data
 	passed, now := slices.BinarySearch(o.steps, step)

@@ -33,6 +33,7 @@ type Plan struct {
 	costs   []train.Cost
 	columns map[string][]train.Column  // that runs of a program have
 	partial []*results.IncompleteError // results that lack something of what is asked
+	told    []string                   // of each stack, what was said of its results
 }
 
 // Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as
@@ -90,7 +91,8 @@ func planOf(
 	stacks []spec.Stack, costs []train.Cost, metrics []string, keep []int, store *results.Store, on *backend.Identity,
 ) (*Plan, error) {
 	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil),
-		store: store, on: on, costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks))}
+		store: store, on: on, costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks)),
+		told: make([]string, len(stacks))}
 	if keep != nil {
 		p.keep = union(keep, nil)
 	}
@@ -185,7 +187,10 @@ func (p *Plan) lookUp(i int, on []string) error {
 	p.partial[i] = nil
 	switch {
 	case errors.As(err, &damaged), errors.As(err, &older):
-		slog.Warn(err.Error())
+		if p.told[i] != err.Error() {
+			slog.Warn(err.Error())
+		}
+		p.told[i] = err.Error()
 	case errors.As(err, &incomplete):
 		p.partial[i] = incomplete
 	case errors.Is(err, results.ErrMissing):
@@ -301,6 +306,16 @@ func (p *Plan) workers(b *backend.Backend) int {
 	return max(1, min(n, b.Parts()))
 }
 
+// fitting returns how many of so many workers the machine's memory is enough for; an error where it is for none. What an accelerator has go-xla
+// v0.4.4 doesn't tell.
+func (p *Plan) fitting(b *backend.Backend, workers int) (int, error) {
+	if b.Identity.Name != "xla:cpu" && b.Identity.Name != "go" {
+		return workers, nil
+	}
+	_, left := p.Cost()
+	return workersFor(left.Memory, machineMemory(), workers)
+}
+
 // calibratedPrograms is how many programs Estimate compiles at most, and calibration how long it runs each of them.
 const (
 	calibratedPrograms = 3
@@ -316,8 +331,14 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 		return p.costs[first].FLOPs / float64(p.Stacks[first][0].Train.Steps)
 	}
 	programs := p.queues()
+	if len(programs) == 0 {
+		return 0, nil
+	}
 	slices.SortStableFunc(programs, func(a, b *queue) int { return cmp.Compare(flops(a), flops(b)) })
-	workers := min(p.workers(b), b.Parts())
+	workers, err := p.fitting(b, min(p.workers(b), b.Parts()))
+	if err != nil {
+		return 0, err
+	}
 	backends, err := b.Split(workers)
 	if err != nil {
 		return 0, err

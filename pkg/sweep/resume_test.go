@@ -120,8 +120,7 @@ func TestResumes(t *testing.T) {
 			t.Fatalf("%d files; want results and four of weights", len(want))
 		}
 		path := interrupt(t, b, store, s)
-		kept := Kept(store)
-		if step := kept[parseStack(t, s).Hash()]; step < 30 || step >= 60 {
+		if step := Kept(store, parseStack(t, s)); step < 30 || step >= 60 {
 			t.Errorf("a state of step %d; want one halfway of 60", step)
 		}
 		if _, _, told := run(t, b, store, s); told != "" {
@@ -222,6 +221,7 @@ func TestDamagedStates(t *testing.T) {
 		"no step":                func(_ []checkpoint.Array, m map[string]string) { delete(m, "step") },
 		"an earlier step":        func(_ []checkpoint.Array, m map[string]string) { m["step"] = "2" },
 		"more evaluations seen":  func(_ []checkpoint.Array, m map[string]string) { m["seen"] = "7" },
+		"another backend":        func(_ []checkpoint.Array, m map[string]string) { m["backend"] = "another" },
 		"other questions":        func(_ []checkpoint.Array, m map[string]string) { m["asked"] = "another" },
 		"step -5 in the array":   func(a []checkpoint.Array, _ map[string]string) { a[0].Data = []byte{0xfb, 0xff, 0xff, 0xff} },
 		"a late step in it":      func(a []checkpoint.Array, _ map[string]string) { a[0].Data = []byte{0xff, 0xe0, 0xf5, 5} },

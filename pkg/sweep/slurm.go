@@ -68,13 +68,18 @@ func (j *job) task(i int) []spec.Stack {
 
 // OpenSlurm returns the job arrays of a plan.
 func OpenSlurm(store *results.Store, plan *Plan) (*Slurm, error) {
-	digest := sha256.New()
-	for _, stack := range plan.Stacks {
-		io.WriteString(digest, stack.Hash())
-	}
-	dir := filepath.Join(filepath.Dir(store.Dir), "slurm", hex.EncodeToString(digest.Sum(nil)[:8]))
+	dir := filepath.Join(filepath.Dir(store.Dir), "slurm", folderOf(plan.Stacks))
 	s := &Slurm{dir: dir, store: store, plan: plan}
 	return s, s.readJobs()
+}
+
+// folderOf returns the name of the folder of a sweep's arrays.
+func folderOf(stacks []spec.Stack) string {
+	digest := sha256.New()
+	for _, stack := range stacks {
+		io.WriteString(digest, stack.Hash())
+	}
+	return hex.EncodeToString(digest.Sum(nil)[:8])
 }
 
 func (s *Slurm) readJobs() error {
@@ -255,6 +260,9 @@ func RunTask(ctx context.Context, dir string, store *results.Store, progress fun
 	index, err := strconv.Atoi(os.Getenv("SLURM_ARRAY_TASK_ID"))
 	if err != nil {
 		return fmt.Errorf("sweep: SLURM_ARRAY_TASK_ID=%q: want the number of a task; Slurm sets it", os.Getenv("SLURM_ARRAY_TASK_ID"))
+	}
+	if name := folderOf(j.Stacks); name != filepath.Base(dir) || j.Chunk < 1 || index < 0 || index*j.Chunk >= len(j.Stacks) {
+		return fmt.Errorf("sweep: SLURM_ARRAY_TASK_ID=%d: %s has no such task, or has been changed; submit the sweep again", index, dir)
 	}
 	p, err := planOf(j.task(index), nil, j.Metrics, j.Keep, store, nil)
 	if err != nil || p.Missing() == 0 {

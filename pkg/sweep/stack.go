@@ -14,6 +14,7 @@ import (
 	"raretask/pkg/backend"
 	"raretask/pkg/checkpoint"
 	"raretask/pkg/results"
+	"raretask/pkg/spec"
 	"raretask/pkg/train"
 )
 
@@ -68,13 +69,16 @@ func (w *work) results(ctx context.Context, i int, on *backend.Backend) (file *r
 	return file, err == nil, err
 }
 
-// Kept returns the step at which the state of each unfinished stack, by its hash, was kept last, on whatever backend.
-func Kept(store *results.Store) map[string]int {
-	kept := map[string]int{}
-	for _, path := range unfinished(store, "") {
-		if metadata, err := checkpoint.ReadMetadata(path); err == nil && strings.HasSuffix(path, stateEnding) {
+// Kept returns the step at which the state of a stack was kept last, on whatever backend; 0 where none is that can be believed.
+func Kept(store *results.Store, stack spec.Stack) int {
+	kept := 0
+	for _, path := range unfinished(store, stack.Hash()+"-") {
+		if !strings.HasSuffix(path, stateEnding) {
+			continue
+		}
+		if _, metadata, err := checkpoint.ReadSealed(path); err == nil {
 			step, _ := strconv.Atoi(metadata["step"])
-			kept[stackOf(path)] = max(kept[stackOf(path)], step)
+			kept = max(kept, step)
 		}
 	}
 	return kept

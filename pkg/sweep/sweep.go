@@ -79,12 +79,9 @@ func (p *Plan) Train(ctx context.Context, b *backend.Backend, o Options) (Progre
 		return Progress{}, err
 	}
 	o.Checkpoint = cmp.Or(o.Checkpoint, time.Minute)
-	workers := cmp.Or(o.Workers, p.workers(b))
-	if b.Identity.Name == "xla:cpu" || b.Identity.Name == "go" { // others have memory of their own
-		var err error
-		if workers, err = workersFor(left.Memory, machineMemory(), workers); err != nil {
-			return Progress{}, err
-		}
+	workers, err := p.fitting(b, cmp.Or(o.Workers, p.workers(b)))
+	if err != nil {
+		return Progress{}, err
 	}
 	backends, err := b.Split(workers)
 	if err != nil {

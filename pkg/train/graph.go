@@ -23,7 +23,7 @@ const (
 const (
 	stateStep     = iota // int32: steps done
 	stateEnd             // int32: step to stop at
-	stateLossSum         // [runs] sum of the training losses since it was last reset
+	stateLossSum         // [runs] sum of the training losses since the last of LossSteps before
 	stateDiverged        // int32 [runs]: step at which a run diverged, -1 for none
 	stateWeights
 )
@@ -35,6 +35,7 @@ const (
 	inputThresholds        // uint32 [2, K]: of the draws
 	inputForced            // [K] samples that each task gets for certain in every batch
 	inputRate              // [runs] peak learning rates
+	inputLosses            // int32: LossSteps
 	inputConstants
 )
 
@@ -89,7 +90,8 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 
 	next := append([]*Node{}, state...)
 	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
-	next[stateLossSum] = Add(state[stateLossSum], loss)
+	anew := ReduceLogicalOr(Equal(inputs[inputLosses], state[stateStep]))
+	next[stateLossSum] = Add(Where(anew, ZerosLike(loss), state[stateLossSum]), loss)
 	// A NaN fails every comparison, so "not below the limit" also catches it.
 	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.baseline))
 	first := LogicalAnd(LogicalNot(fine), Equal(state[stateDiverged], Const(g, int32(-1))))

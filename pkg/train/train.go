@@ -181,7 +181,9 @@ type Weights struct {
 
 // LossSteps returns the steps at which the mean training loss of a run of so many steps begins anew: log-spaced, so that what is reported
 // at a step is a function of the step alone and not of how often a run is looked at.
-func LossSteps(steps int) []int { return EvaluationSteps(steps, 40) }
+func LossSteps(steps int) []int { return EvaluationSteps(steps, mostLossSteps-1) }
+
+const mostLossSteps = 41 // with step 0
 
 // Run trains the runs of a stack, which must be of this program. It stops with the context's error when ctx ends. One
 // program may run several stacks at once.
@@ -204,7 +206,7 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 	kept, saved := done, time.Now() // step of the state that is kept, and when that was
 	chunk := 1                      // steps in a dispatch; grown until a dispatch takes about a quarter of a second
 	steps := stack[0].Train.Steps
-	for _, next := range stops(t, steps, done) {
+	for _, next := range stops(t, done) {
 		for done < next {
 			if stopped := ctx.Err(); t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
 				s, err := p.save(state, done)
@@ -242,8 +244,8 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 
 // stops returns the steps after which a training does something else than a step, once it has done so many. What it did when it had done
 // them is not done again.
-func stops(t Training, steps, done int) []int {
-	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep, LossSteps(steps)))))
+func stops(t Training, done int) []int {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep))))
 	return slices.DeleteFunc(all, func(step int) bool {
 		return step > t.Steps[len(t.Steps)-1] || step < done || step == done && t.From != nil
 	})
@@ -253,8 +255,6 @@ func stops(t Training, steps, done int) []int {
 func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Training) error {
 	_, keep := slices.BinarySearch(t.Keep, step)
 	_, observe := slices.BinarySearch(t.Steps, step)
-	losses := LossSteps(steps)
-	before, anew := slices.BinarySearch(losses, step) // the mean loss began at the one before, and begins anew at one of them
 	var weights [][][]float32
 	if keep = keep && t.Kept != nil; keep || observe {
 		weights = p.weightsOf(state)
@@ -265,6 +265,8 @@ func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Train
 		}
 	}
 	if observe {
+		losses := LossSteps(steps)
+		before, _ := slices.BinarySearch(losses, step)
 		snapshot, err := p.snapshot(state, inputs, weights, step, step-losses[max(0, before-1)])
 		if err == nil {
 			err = t.Observe(snapshot)
@@ -272,9 +274,6 @@ func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Train
 		if err != nil {
 			return err
 		}
-	}
-	if anew {
-		replace(state, stateLossSum, tensors.FromShape(shapes.Make(dtypes.Float32, p.runs)))
 	}
 	return nil
 }
@@ -410,6 +409,10 @@ func (p *Program) inputs(stack spec.Stack, tap ...any) (inputs []*tensors.Tensor
 		inputThresholds: mix.Thresholds(),
 		inputForced:     make([]float32, mix.Tasks()),
 		inputRate:       rates,
+		inputLosses:     make([]int32, mostLossSteps),
+	}
+	for i, step := range LossSteps(stack[0].Train.Steps) {
+		values[inputLosses].([]int32)[i] = int32(step)
 	}
 	values = append(values, tasks.Constants(mix.Family)...)
 	if schedule := mixture.NewSchedule(stack[0].Train.Injection, stack[0].Train.Batch, mix.Frequency); schedule != nil {

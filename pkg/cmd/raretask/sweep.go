@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -112,12 +113,12 @@ func (c counts) print(w io.Writer) {
 // planned is what sweep plan prints.
 type planned struct {
 	counts
-	Programs   int     `json:"programs"`
-	Parameters int     `json:"parameters"`
-	FLOPs      float64 `json:"flops"`
-	Seconds    float64 `json:"seconds"`
-	MemoryGiB  float64 `json:"memory_gib"`
-	KeptBytes  int     `json:"kept_bytes"`
+	Programs   int      `json:"programs"`
+	Parameters int      `json:"parameters"`
+	FLOPs      float64  `json:"flops"`
+	Seconds    *float64 `json:"seconds"`
+	MemoryGiB  float64  `json:"memory_gib"`
+	KeptBytes  int      `json:"kept_bytes"`
 }
 
 func newSweepPlanCommand() *cobra.Command {
@@ -127,7 +128,8 @@ func newSweepPlanCommand() *cobra.Command {
 		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory,
 floating-point operations and time of what is left. The time comes from compiling up to three of the programs and running each for a second.
 
-JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left); also done_stacks, programs, parameters
+JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left; null where it takes more memory than this
+machine has); also done_stacks, programs, parameters
 (all runs), memory_gib (the largest stack) and kept_bytes (of the weights that all runs keep).`,
 		Example: `  raretask sweep plan fig2 --scale paper
   raretask sweep plan my.yaml --json | jq .seconds`,
@@ -143,7 +145,11 @@ JSON keys: runs, stacks and done (runs that have results), flops and seconds (of
 			fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
 			fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
 			fmt.Fprintf(w, "kept\t%s of weights, all runs; sweep clean removes them\n", size(int64(p.KeptBytes)))
-			fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s here\n", p.FLOPs, seconds(p.Seconds))
+			time := "more memory than there is here"
+			if p.Seconds != nil {
+				time = seconds(*p.Seconds) + " here"
+			}
+			fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s\n", p.FLOPs, time)
 			w.Flush()
 		})
 	})
@@ -160,7 +166,13 @@ func (of *sweepOf) cost(ctx context.Context) (p planned, err error) {
 		}
 	}
 	long, err := of.plan.Estimate(ctx, b)
-	p.Seconds = long.Seconds()
+	var large *sweep.MemoryError
+	if errors.As(err, &large) { // a plan for another machine
+		slog.Warn(err.Error())
+		return p, nil
+	}
+	seconds := long.Seconds()
+	p.Seconds = &seconds
 	return p, err
 }
 
@@ -285,12 +297,11 @@ func (of *sweepOf) state(ctx context.Context) (state, error) {
 			return now, err
 		}
 	}
-	kept := sweep.Kept(of.store)
 	for i, stack := range of.plan.Stacks {
 		line := stackState{Stack: i, Runs: len(stack), State: "left", Steps: stack[0].Train.Steps}
 		if done := of.plan.Done[i]; done != nil {
 			line.State, line.Step, line.File = "done", line.Steps, done.Path
-		} else if line.Step = min(kept[stack.Hash()], line.Steps); sweep.Locked(of.store, stack) {
+		} else if line.Step = sweep.Kept(of.store, stack); sweep.Locked(of.store, stack) {
 			line.State = "training"
 		} else if line.Step > 0 {
 			line.State = "interrupted"

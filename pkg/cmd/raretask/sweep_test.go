@@ -111,15 +111,25 @@ func TestSweepFromPlanToTable(t *testing.T) {
 	executeJSON(t, env, &p, "sweep", "plan", spec)
 	// 6 FLOPs for each sample and weight used, N (D + d_T) of them.
 	const want = 6. * 16 * 200 * 6 * (2 + 3) * (6 + 2)
-	if p.Runs != 12 || p.Stacks != 6 || p.Done != 0 || p.Programs != 1 || p.FLOPs != want || !(p.Seconds > 0) {
+	if p.Runs != 12 || p.Stacks != 6 || p.Done != 0 || p.Programs != 1 || p.FLOPs != want || p.Seconds == nil || !(*p.Seconds > 0) {
 		t.Errorf("plan %+v; want 12 runs in 6 stacks, %g FLOPs", p, want)
 	}
 	if r := runSweep(t, env, spec); r.Trained != 6 || r.Done != 12 {
 		t.Errorf("trained %+v, want 6 stacks", r)
 	}
 	executeJSON(t, env, &p, "sweep", "plan", spec)
-	if p.Done != 12 || p.DoneStacks != 6 || p.FLOPs != 0 || p.Seconds != 0 {
+	if p.Done != 12 || p.DoneStacks != 6 || p.FLOPs != 0 || p.Seconds == nil || *p.Seconds != 0 {
 		t.Errorf("plan of what is done: %+v", p)
+	}
+	executeJSON(t, env, &p, "sweep", "plan", spec, "--executor", "slurm") // with no backend, and none is needed
+	if p.Done != 12 {
+		t.Errorf("plan of what is done, for Slurm: %+v", p)
+	}
+	large := write(t, "large.yaml", "memory: 4096\nmixture: {tasks: 2, dim: 1048576, block: 8}\nnet: {width: 65536}\n")
+	var elsewhere planned
+	executeJSON(t, env, &elsewhere, "sweep", "plan", large)
+	if elsewhere.MemoryGiB < 1000 || elsewhere.Seconds != nil {
+		t.Errorf("plan for another machine: %+v", elsewhere)
 	}
 	if r := runSweep(t, env, spec); r.Trained != 0 {
 		t.Errorf("a finished sweep trained %d stacks", r.Trained)
@@ -462,7 +472,8 @@ func TestSweepDoneOnReadOnlyFolder(t *testing.T) {
 	want := table(t, env, spec)
 	files, _ := filepath.Glob(filepath.Join(dir, "runs", "*.parquet"))
 	left := strings.TrimSuffix(filepath.Base(files[0]), ".parquet") + ".safetensors"
-	for _, name := range []string{left, "." + left + ".1.new"} {
+	lock, _, _ := strings.Cut(left, "-")
+	for _, name := range []string{left, "." + left + ".1.new", lock} {
 		if err := os.WriteFile(filepath.Join(dir, "runs", "unfinished", name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
