@@ -256,7 +256,7 @@ func RunTask(ctx context.Context, dir string, store *results.Store, progress fun
 	if err != nil {
 		return fmt.Errorf("sweep: SLURM_ARRAY_TASK_ID=%q: want the number of a task; Slurm sets it", os.Getenv("SLURM_ARRAY_TASK_ID"))
 	}
-	p, err := planOf(j.task(index), nil, j.Metrics, j.Keep, store, nil)
+	p, err := planOf(j.task(index), j.Metrics, j.Keep, store, nil)
 	if err != nil || p.Missing() == 0 {
 		return err
 	}
