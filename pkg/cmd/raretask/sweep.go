@@ -19,8 +19,6 @@ import (
 	"raretask/pkg/sweep"
 )
 
-func init() { verbs = append(verbs, newSweepCommand) }
-
 func newSweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep",
