@@ -144,7 +144,8 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestLoadUnknown(t *testing.T) {
-	if _, err := Load("fig99", "quick"); err == nil || !strings.Contains(err.Error(), "no preset and no file") || !strings.Contains(err.Error(), "fig2") {
+	if _, err := Load("fig99", "quick"); err == nil || !strings.Contains(err.Error(), `named "fig99"; presets: `) ||
+		!strings.Contains(err.Error(), "fig2") {
 		t.Errorf("Load(fig99) = %v, want an error that lists the presets", err)
 	}
 	if _, err := Load("fig2", "huge"); err == nil || !strings.Contains(err.Error(), "want smoke, quick, paper") {
