@@ -6,6 +6,7 @@ import (
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 func init() {
@@ -107,11 +108,8 @@ func (r *Regression) Spectra() [][]float64 { return r.Spectrum }
 
 // Relevant implements Family: the task's own block.
 func (r *Regression) Relevant(task int) []int {
-	inputs := make([]int, len(r.Spectrum[task]))
-	for i := range inputs {
-		inputs[i] = task*len(inputs) + i
-	}
-	return inputs
+	block := len(r.Spectrum[task])
+	return xslices.Iota(task*block, block)
 }
 
 // Baseline implements Family. The target has mean zero, so predicting the mean costs Tr C_k / d_T.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
@@ -67,10 +68,7 @@ func Held(owners []int, tasks int) []int {
 // Losses returns how often a neuron passed from one task to another between consecutive snapshots: [K][K], row the task that lost
 // it, column the task that got it. A neuron that served nobody in between has been lost to who gets it in the end.
 func Losses(snapshots [][]int, tasks int) ([][]int, error) {
-	lost := make([][]int, tasks)
-	for k := range lost {
-		lost[k] = make([]int, tasks)
-	}
+	lost := xslices.Slice2DWithValue(0, tasks, tasks)
 	if len(snapshots) == 0 {
 		return lost, nil
 	}

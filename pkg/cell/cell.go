@@ -3,6 +3,7 @@
 package cell
 
 import (
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/janpfeifer/gonb/gonbui"
@@ -25,12 +25,7 @@ import (
 )
 
 // Scale returns the scale to run at: RARETASK_SCALE, or quick.
-func Scale() string {
-	if scale := os.Getenv("RARETASK_SCALE"); scale != "" {
-		return scale
-	}
-	return "quick"
-}
+func Scale() string { return cmp.Or(os.Getenv("RARETASK_SCALE"), "quick") }
 
 // Check ends the cell with the error, if there is one.
 func Check(err error) {
@@ -154,19 +149,16 @@ func (s *status) end(text string) {
 	gonbui.Sync()
 }
 
-// registerTypes lets gonbui send nested JSON, which it encodes by gob.
-var registerTypes = sync.OnceFunc(func() {
-	gob.Register(map[string]any{})
-	gob.Register([]any{})
-})
-
 // Show displays a chart, interactive in the notebook, and its caption. Its description and its table, NAME.vl.json and NAME.csv, go to
 // RARETASK_FIGURES, or figures among the results; pictures are drawn where notebooks are executed (lab.Execute).
 //
 //	cell.Show(figure.Fig2a(runs))
 func Show(f chart.Chart, err error) {
 	Check(err)
-	dir := Must(figuresDir())
+	dir := os.Getenv("RARETASK_FIGURES")
+	if dir == "" {
+		dir = filepath.Join(Must(results.Dir()), "figures")
+	}
 	paths := Must(f.Save(dir))
 	if !gonbui.IsNotebook {
 		for _, path := range paths {
@@ -174,7 +166,8 @@ func Show(f chart.Chart, err error) {
 		}
 		return
 	}
-	registerTypes()
+	gob.Register(map[string]any{}) // gonbui sends nested JSON, which it encodes by gob
+	gob.Register([]any{})
 	gonbui.SendData(&protocol.DisplayData{
 		Data:     map[protocol.MIMEType]any{chart.MIME: Must(f.VegaLite()), protocol.MIMETextPlain: f.Title},
 		Metadata: map[string]any{"image/png": map[string]any{"alt": f.Title + ". " + f.Caption}},
@@ -183,14 +176,6 @@ func Show(f chart.Chart, err error) {
 		gonbui.DisplayMarkdown("*" + f.Caption + "*")
 	}
 	gonbui.Sync() // GoNB drops what it has not read when the cell's program ends, and reading a large chart takes it a while
-}
-
-func figuresDir() (string, error) {
-	if dir := os.Getenv("RARETASK_FIGURES"); dir != "" {
-		return dir, nil
-	}
-	dir, err := results.Dir()
-	return filepath.Join(dir, "figures"), err
 }
 
 // Table displays rows under their headers; numbers align on the right, a first column of names on the left. Outside of a notebook it

@@ -135,10 +135,5 @@ func data(tracks []track) object {
 }
 
 func (t track) fills(c column) bool {
-	for row := range t.rows() {
-		if c.cell(t, row) != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(xslices.Iota(0, t.rows()), func(row int) bool { return c.cell(t, row) != "" })
 }

@@ -196,16 +196,14 @@ func Exponents(runs results.Runs) ([]Exponent, error) {
 	if err != nil {
 		return nil, err
 	}
-	bySeed := make([][]LearningTime, len(seeds))
-	for _, t := range times {
-		i := slices.Index(seeds, t.Seed)
-		bySeed[i] = append(bySeed[i], t)
-	}
+	bySeed := slices.Collect(slices.Chunk(times, runs[0].Mixture.Tasks))
 	list := exponents(runs[0].Mixture.Frequency.Exponent-1, fmt.Sprintf("width %d", widest[0].Net.Width))
 	fits := []func(chosen []int) (scaling.Line, error){
 		through(againstWidth(runs, MixtureBits), widthLine), through(againstWidth(runs, EndlessBits), widthLine),
 		through(againstStep(widest, MixtureBits), stepLine), through(againstStep(widest, EndlessBits), stepLine),
-		func(chosen []int) (scaling.Line, error) { return TimeLine(slices.Concat(pick(bySeed, chosen)...)) },
+		func(chosen []int) (scaling.Line, error) {
+			return TimeLine(slices.Concat(xslices.Gather(bySeed, chosen)...))
+		},
 	}
 	for i, fit := range fits {
 		line, err := fit(xslices.Iota(0, len(seeds)))
@@ -239,10 +237,5 @@ func exponents(alpha float64, over string) []Exponent {
 
 // through returns the fit of chosen seeds' curves.
 func through(seeds []curve, line func([]curve) (scaling.Line, error)) func(chosen []int) (scaling.Line, error) {
-	return func(chosen []int) (scaling.Line, error) { return line(pick(seeds, chosen)) }
-}
-
-// pick returns the chosen ones.
-func pick[T any](all []T, chosen []int) []T {
-	return xslices.Map(chosen, func(i int) T { return all[i] })
+	return func(chosen []int) (scaling.Line, error) { return line(xslices.Gather(seeds, chosen)) }
 }

@@ -89,14 +89,9 @@ func ratesOf(runs results.Runs, loss func(*results.Run) float64) (Rates, error) 
 func perRate(runs results.Runs, of func(*results.Run) float64) (rates []float64, all []BySeed, err error) {
 	rates, byRate := results.By(runs, results.Rate)
 	for _, rate := range rates {
-		own, err := perSeed(byRate[rate], of)
+		own, err := perSeed(runs, byRate[rate], of)
 		if err != nil {
 			return nil, nil, err
-		}
-		for _, r := range runs {
-			if _, found := own[r.Train.Seed]; !found {
-				own[r.Train.Seed] = math.NaN()
-			}
 		}
 		all = append(all, own)
 	}

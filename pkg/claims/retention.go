@@ -52,10 +52,7 @@ func (k Kept) Cycles(r *results.Run) ([]interference.Cycle, error) {
 	if k.Exact {
 		present = Present
 	}
-	values := make([]float64, len(r.Steps))
-	for i := range values {
-		values[i] = k.At(r, i, injection.Task)
-	}
+	values := xslices.Map(xslices.Iota(0, len(r.Steps)), func(i int) float64 { return k.At(r, i, injection.Task) })
 	cycles, err := interference.Cycles(r.Steps, values, injection.From, injection.Gap, injection.Steps(), present)
 	if err != nil {
 		return nil, fmt.Errorf("claims: width %d, gap %d: %w", r.Net.Width, injection.Gap, err)
@@ -136,7 +133,7 @@ func (k Kept) retention(width, gap int, runs results.Runs) (Retention, error) {
 		{&all.HalfLife, mean(func(c interference.Cycle) float64 { return c.HalfLife })},
 	} {
 		var err error
-		if *m.to, err = perSeed(runs, m.of); err != nil {
+		if *m.to, err = perSeed(runs, runs, m.of); err != nil {
 			return all, err
 		}
 	}

@@ -11,9 +11,9 @@ import (
 	"raretask/pkg/theory"
 )
 
-// Theory returns the closed forms of the one mixture that runs are of; an error where they are of several, or where it has none.
-func Theory(runs results.Runs) (theory.Mixture, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.*", "train.*"}, Final: true}); err != nil {
+// Theory checks and loads runs of one mixture by a design and returns the mixture's closed forms; an error where it has none.
+func Theory(runs results.Runs, design results.Design) (theory.Mixture, error) {
+	if err := runs.Need(design); err != nil {
 		return theory.Mixture{}, err
 	}
 	return runs[0].Mixture.Theory()
@@ -28,10 +28,8 @@ type WidthLoss struct {
 
 // Losses returns the final losses of one mixture by width.
 func Losses(runs results.Runs) ([]WidthLoss, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"encoder_loss", "full_loss"}, Final: true}); err != nil {
-		return nil, err
-	}
-	m, err := Theory(runs)
+	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"encoder_loss", "full_loss"}, Final: true}
+	m, err := Theory(runs, design)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +65,19 @@ func FirstHeld(runs results.Runs, holds func(task int, signal float64) bool) ([]
 	return first, nil
 }
 
-// perSeed returns a number of each run by its seed; an error where two are of one seed, which are no two samples of what seeds differ in.
-func perSeed(runs results.Runs, of func(*results.Run) float64) (BySeed, error) {
-	values := BySeed{}
+// perSeed returns a number of each run by its seed, NaN for a seed that only others of all runs have; an error where two are of one seed,
+// which are no two samples of what seeds differ in.
+func perSeed(all, runs results.Runs, of func(*results.Run) float64) (BySeed, error) {
+	values, seen := BySeed{}, map[uint32]bool{}
+	for _, r := range all {
+		values[r.Train.Seed] = math.NaN()
+	}
 	for _, r := range runs {
-		if _, twice := values[r.Train.Seed]; twice {
+		if seen[r.Train.Seed] {
 			return nil, fmt.Errorf("claims: two runs of width %d have train.seed %d: want one; select by train.data and the mixture's seed first",
 				r.Net.Width, r.Train.Seed)
 		}
-		values[r.Train.Seed] = of(r)
+		values[r.Train.Seed], seen[r.Train.Seed] = of(r), true
 	}
 	return values, nil
 }
@@ -90,16 +92,12 @@ func SlopesOnWidth(runs results.Runs, column string) (BySeed, error) {
 	widths, byWidth := results.By(runs, results.Width)
 	seeds, _ := results.By(runs, results.Seed)
 	for _, w := range widths {
-		values, err := perSeed(byWidth[w], func(r *results.Run) float64 { return Final(r, column, 1) })
+		values, err := perSeed(runs, byWidth[w], func(r *results.Run) float64 { return Final(r, column, 1) })
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range seeds {
-			v, found := values[s]
-			if !found {
-				v = math.NaN()
-			}
-			if !(v <= 0) { // one that is missing makes the slope NaN
+			if v := values[s]; !(v <= 0) { // one that is missing makes the slope NaN
 				x[s], y[s] = append(x[s], math.Log(float64(w))), append(y[s], math.Log(v))
 			}
 		}

@@ -66,10 +66,11 @@ func TestDifferentRunsAreRefused(t *testing.T) {
 	refused(t, "first widths of three rates", err, "train.rate")
 	_, err = SlopesOnWidth(rates, "full_loss")
 	refused(t, "slopes of three rates", err, "train.rate")
-	if _, err := Theory(rates); err != nil {
+	design := results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{"full_loss"}, Final: true}
+	if _, err := Theory(rates, design); err != nil {
 		t.Errorf("one mixture at three rates: %v", err)
 	}
-	_, err = Theory(mixtures)
+	_, err = Theory(mixtures, design)
 	refused(t, "theory of three mixtures", err, "mixture.frequency.exponent")
 	_, err = Losses(nil)
 	refused(t, "losses of nothing", err, "no runs")

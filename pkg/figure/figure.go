@@ -12,6 +12,7 @@ import (
 	"raretask/pkg/chart"
 	"raretask/pkg/claims"
 	"raretask/pkg/results"
+	"raretask/pkg/theory"
 )
 
 // Sizing is what the size of a net is counted in.
@@ -63,15 +64,21 @@ func (s sizes) each(runs results.Runs, draw func(name string, color int, runs re
 	return layers
 }
 
-// betas splits runs by the exponent of their frequencies, the panels of several figures, and draws each.
-func betas(runs results.Runs, draw func(title string, runs results.Runs) ([]chart.Panel, error)) (panels []chart.Panel, err error) {
+// laws draws what panels of several figures are of: the runs of each exponent of frequencies, with the closed forms of their mixture.
+// design lets them differ in the exponent.
+func laws(
+	runs results.Runs, design results.Design, draw func(title string, m theory.Mixture, runs results.Runs) []chart.Panel,
+) (panels []chart.Panel, err error) {
+	if err := runs.Need(design); err != nil {
+		return nil, err
+	}
 	all, byBeta := results.By(runs, results.Beta)
 	for _, b := range all {
-		drawn, err := draw(fmt.Sprintf("β = %g", b), byBeta[b])
+		m, err := byBeta[b][0].Mixture.Theory()
 		if err != nil {
 			return nil, err
 		}
-		panels = append(panels, drawn...)
+		panels = append(panels, draw(fmt.Sprintf("β = %g", b), m, byBeta[b])...)
 	}
 	return panels, nil
 }
@@ -128,14 +135,20 @@ func (m means) curve(name string, color int) []chart.Layer {
 	return []chart.Layer{m.layer(chart.Band, name, color), m.layer(chart.Line, name, color)}
 }
 
-// on makes means that have no place on a logarithmic axis missing.
-func (m means) on(axis chart.Axis) means {
+// without makes means missing that pass a test.
+func (m means) without(test func(claims.Estimate) bool) means {
+	m.all = slices.Clone(m.all)
 	for i, e := range m.all {
-		if axis.Log && !(e.Mean > 0) {
+		if test(e) {
 			m.all[i].Mean, m.all[i].Low, m.all[i].High = math.NaN(), math.NaN(), math.NaN()
 		}
 	}
 	return m
+}
+
+// on makes means that have no place on a logarithmic axis missing.
+func (m means) on(axis chart.Axis) means {
+	return m.without(func(e claims.Estimate) bool { return axis.Log && !(e.Mean > 0) })
 }
 
 // overSteps returns the means of a measure over training from a step on. Step 0 has no place on a logarithmic axis.
@@ -150,7 +163,7 @@ func overSteps(runs results.Runs, from int, value measure, mean estimator) (m me
 
 // overTraining is a panel of a measure over training, a series for each size.
 func (s sizes) overTraining(title, label string, log bool, runs results.Runs, value measure) chart.Panel {
-	panel := chart.Panel{Title: title, X: chart.Axis{Label: "training step", Log: true}, Y: chart.Axis{Label: label, Log: log}}
+	panel := chart.Panel{Title: title, X: stepAxis, Y: chart.Axis{Label: label, Log: log}}
 	panel.Layers = s.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 		return overSteps(runs, 1, value, claims.Interval).on(panel.Y).curve(name, color)
 	})
@@ -166,8 +179,11 @@ func atEnd(runs results.Runs, value measure, mean estimator) (m means) {
 	return m
 }
 
-// taskAxis is where tasks stand.
-var taskAxis = chart.Axis{Label: "task (1 = most frequent)"}
+// stepAxis is where steps of training stand, taskAxis where tasks do.
+var (
+	stepAxis = chart.Axis{Label: "training step", Log: true}
+	taskAxis = chart.Axis{Label: "task (1 = most frequent)"}
+)
 
 // taskMap is a map of means of each task.
 func taskMap(label string, tasks int, of func(task int) means) chart.Layer {

@@ -11,12 +11,9 @@ import (
 
 // frequentFloor returns δ*_F(N_crit^F), the residual of the frequent tasks at which the rarest task's first
 // feature becomes stable, and N_crit against all other tasks.
-func frequentFloor(runs results.Runs) (m theory.Mixture, floor float64, critical int, err error) {
-	if m, err = runs[0].Mixture.Theory(); err != nil {
-		return m, 0, 0, err
-	}
+func frequentFloor(m theory.Mixture) (floor float64, critical int) {
 	againstFrequent, againstAll := m.NCrit()
-	return m, m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll.Some, nil
+	return m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll.Some
 }
 
 // residualPanel is what the frequent tasks have yet to learn over training, and the floor.
@@ -32,13 +29,11 @@ func (s sizes) residualPanel(title string, runs results.Runs, floor float64) cha
 // task's signal.
 func Fig3(runs results.Runs) (chart.Chart, error) {
 	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"residual", "frequent_gradient", "signal_normalized"}}
-	if err := runs.Need(design); err != nil {
-		return chart.Chart{}, err
-	}
-	m, floor, critical, err := frequentFloor(runs)
+	m, err := claims.Theory(runs, design)
 	if err != nil {
 		return chart.Chart{}, err
 	}
+	floor, critical := frequentFloor(m)
 	all := sizesOf(runs)
 	return chart.Chart{
 		Name: "fig3", Title: "Wide nets leave the frequent tasks little to learn, and little gradient",
@@ -55,14 +50,11 @@ func Fig3(runs results.Runs) (chart.Chart, error) {
 
 // Fig15 draws the frequent tasks' residual over training for every frequency exponent among the runs.
 func Fig15(runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width", "mixture.frequency.exponent"}, Columns: []string{"residual"}}
-	if err := runs.Need(design); err != nil {
-		return chart.Chart{}, err
-	}
 	all := sizesOf(runs)
-	panels, err := betas(runs, func(title string, runs results.Runs) ([]chart.Panel, error) {
-		_, floor, critical, err := frequentFloor(runs)
-		return []chart.Panel{all.residualPanel(fmt.Sprintf("%s (N_crit = %d)", title, critical), runs, floor)}, err
+	design := results.Design{Vary: []string{"net.width", "mixture.frequency.exponent"}, Columns: []string{"residual"}}
+	panels, err := laws(runs, design, func(title string, m theory.Mixture, runs results.Runs) []chart.Panel {
+		floor, critical := frequentFloor(m)
+		return []chart.Panel{all.residualPanel(fmt.Sprintf("%s (N_crit = %d)", title, critical), runs, floor)}
 	})
 	return chart.Chart{Name: "fig15", Title: "What the frequent tasks have yet to learn, for four frequency laws",
 		Caption: "Residual of the frequent tasks over training by width; dashed: the least residual at N_crit against them.",
@@ -74,14 +66,8 @@ func Fig15(runs results.Runs) (chart.Chart, error) {
 func Fig19(runs results.Runs) (chart.Chart, error) {
 	design := results.Design{Vary: []string{"net.width", "mixture.frequency.exponent"},
 		Columns: []string{"frequent_gradient", "bound", "residual", "signal"}, Final: true}
-	if err := runs.Need(design); err != nil {
-		return chart.Chart{}, err
-	}
-	panels, err := betas(runs, func(title string, runs results.Runs) ([]chart.Panel, error) {
-		m, _, critical, err := frequentFloor(runs)
-		if err != nil {
-			return nil, err
-		}
+	panels, err := laws(runs, design, func(title string, m theory.Mixture, runs results.Runs) []chart.Panel {
+		_, critical := frequentFloor(m)
 		panel := chart.Panel{Title: title, X: sizesOf(runs).axis(), Y: chart.Axis{Label: "late in training", Log: true}}
 		for i, c := range []struct {
 			name string
@@ -93,7 +79,7 @@ func Fig19(runs results.Runs) (chart.Chart, error) {
 			panel.Layers = append(panel.Layers, atEnd(runs, c.measure, claims.Interval).on(panel.Y).layer(chart.Points, c.name, i))
 		}
 		panel.Layers = append(panel.Layers, rule("N_crit", []float64{Size.at(runs[0], critical)}, nil))
-		return []chart.Panel{panel}, nil
+		return []chart.Panel{panel}
 	})
 	return chart.Chart{Name: "fig19", Title: "Late in training: the frequent tasks' gradient against width",
 		Caption: "Means and 95% intervals over seeds at the last step. The bound is 2 √(λ_1(M_F) δ_F); the vertical line is N_crit against all " +
@@ -118,8 +104,8 @@ func GradientMap(runs results.Runs, widths ...int) (chart.Chart, error) {
 		cells := taskMap("cosine of G_k and G_F", own[0].Mixture.Tasks, func(k int) means {
 			return overSteps(own, 1, of("cosine", k), claims.Interval)
 		})
-		f.Panels = append(f.Panels, chart.Panel{Title: fmt.Sprintf("%s = %d", Size.Symbol, Size.Of(own[0])),
-			X: chart.Axis{Label: "training step", Log: true}, Y: taskAxis, Layers: []chart.Layer{cells}})
+		title := fmt.Sprintf("%s = %d", Size.Symbol, Size.Of(own[0]))
+		f.Panels = append(f.Panels, chart.Panel{Title: title, X: stepAxis, Y: taskAxis, Layers: []chart.Layer{cells}})
 	}
 	return f, nil
 }

@@ -15,12 +15,7 @@ import (
 const tieColor = 4
 
 // lossMap is the panel of Fig 2a: the loss of every task at every size, and where theory says each feature enters.
-func lossMap(title string, runs results.Runs, features int) (chart.Panel, error) {
-	m, err := runs[0].Mixture.Theory()
-	if err != nil {
-		return chart.Panel{}, err
-	}
-	all := sizesOf(runs)
+func lossMap(title string, m theory.Mixture, runs results.Runs, features int) chart.Panel {
 	heat := sizeMap(runs, "loss", "loss / loss of the mean")
 	var predicted []float64
 	widths, _ := results.By(runs, results.Width)
@@ -31,7 +26,7 @@ func lossMap(title string, runs results.Runs, features int) (chart.Panel, error)
 		}
 	}
 	heat.Fields = slices.Insert(heat.Fields, 0, chart.Field{Name: "predicted", Values: predicted})
-	panel := chart.Panel{Title: title, X: all.axis(), Y: taskAxis, Layers: []chart.Layer{heat}}
+	panel := chart.Panel{Title: title, X: sizesOf(runs).axis(), Y: taskAxis, Layers: []chart.Layer{heat}}
 	for f := 1; f <= min(features, m.Block()); f++ {
 		stairs := chart.Layer{Kind: chart.Step, Name: fmt.Sprintf("N*(%d), theory", f), Color: []int{chart.Black, 1, 3}[(f-1)%3]}
 		for k, n := range m.NStar(f) {
@@ -46,30 +41,26 @@ func lossMap(title string, runs results.Runs, features int) (chart.Panel, error)
 		}
 		panel.Layers = append(panel.Layers, stairs)
 	}
-	return panel, nil
+	return panel
 }
 
 // Fig2a draws the final loss of every task, relative to predicting the mean, against width, averaged over seeds, with the
 // staircases N*(m): the smallest width at which an optimal encoder keeps a task's first m directions.
 func Fig2a(runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true}); err != nil {
+	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true})
+	if err != nil {
 		return chart.Chart{}, err
 	}
-	panel, err := lossMap("", runs, 3)
 	return chart.Chart{
 		Name: "fig2a", Title: "Which tasks each width learns",
 		Caption: "Loss of each task relative to predicting the mean, by width; steps: the width from which theory says the task's first m " +
 			"directions are kept.",
-		Panels: []chart.Panel{panel},
-	}, err
+		Panels: []chart.Panel{lossMap("", m, runs, 3)},
+	}, nil
 }
 
 // agreement is the panel of Fig 2b: the observed loss of every task, size and seed against its prediction.
-func agreement(title string, runs results.Runs) (chart.Panel, error) {
-	m, err := runs[0].Mixture.Theory()
-	if err != nil {
-		return chart.Panel{}, err
-	}
+func agreement(title string, m theory.Mixture, runs results.Runs) chart.Panel {
 	ties := chart.Layer{Kind: chart.Line, Name: "tie: predicted range", Color: tieColor}
 	points := sizesOf(runs).each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 		low, high := m.TaskLoss(runs[0].Net.Width)
@@ -96,37 +87,29 @@ func agreement(title string, runs results.Runs) (chart.Panel, error) {
 		layers = append(layers, ties)
 	}
 	return chart.Panel{Title: title, X: chart.Axis{Label: "predicted loss / loss of the mean"}, Y: chart.Axis{Label: "observed"},
-		Layers: append(layers, points...)}, nil
+		Layers: append(layers, points...)}
 }
 
 // Fig2b draws observed against predicted losses of every task, width and seed. Where utilities tie exactly, any way of
 // sharing the neuron is optimal, and the prediction is a range: the loss observed is drawn as a line across it.
 func Fig2b(runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true}); err != nil {
+	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true})
+	if err != nil {
 		return chart.Chart{}, err
 	}
-	panel, err := agreement("", runs)
 	return chart.Chart{
 		Name: "fig2b", Title: "Observed and predicted losses",
 		Caption: "Each point is one task of one run; predictions are those of the best encoder of that width. Far above the diagonal: " +
 			"features of nearly equal utility that training has not yet put in order.",
-		Panels: []chart.Panel{panel},
-	}, err
+		Panels: []chart.Panel{agreement("", m, runs)},
+	}, nil
 }
 
 // Fig17 draws Fig 2a and 2b for every frequency exponent among the runs.
 func Fig17(runs results.Runs) (chart.Chart, error) {
 	design := results.Design{Vary: []string{"net.width", "mixture.frequency.exponent"}, Columns: []string{"loss"}, Final: true}
-	if err := runs.Need(design); err != nil {
-		return chart.Chart{}, err
-	}
-	panels, err := betas(runs, func(title string, runs results.Runs) ([]chart.Panel, error) {
-		heat, err := lossMap(title, runs, 2)
-		if err != nil {
-			return nil, err
-		}
-		points, err := agreement(title, runs)
-		return []chart.Panel{heat, points}, err
+	panels, err := laws(runs, design, func(title string, m theory.Mixture, runs results.Runs) []chart.Panel {
+		return []chart.Panel{lossMap(title, m, runs, 2), agreement(title, m, runs)}
 	})
 	return chart.Chart{Name: "fig17", Title: "Four frequency laws",
 		Caption: "The steeper the frequencies fall, the more width the rare tasks need.", Panels: panels, Columns: 2}, err
@@ -136,14 +119,10 @@ func Fig17(runs results.Runs) (chart.Chart, error) {
 // loss by task and width it shows the width from which each feature is held, once against the frequency of its task and
 // once against its utility, which alone orders them.
 func Complexity(name string, runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"loss", "signal"}, Final: true}); err != nil {
-		return chart.Chart{}, err
-	}
-	heat, err := lossMap("loss by task and width", runs, 3)
+	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"loss", "signal"}, Final: true})
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	m, _ := runs[0].Mixture.Theory() // lossMap has it, too
 	all := sizesOf(runs)
 	byFrequency := chart.Panel{Title: "by frequency of the task", X: chart.Axis{Label: "frequency π_k", Log: true}, Y: all.axis()}
 	byFrequency.Y.Label = "first held at " + Size.Label
@@ -175,7 +154,7 @@ func Complexity(name string, runs results.Runs) (chart.Chart, error) {
 		Name: name, Title: title,
 		Caption: "Features enter in the order of utility, not of frequency. Held: the signal reaches the first j eigenvalues' share less .05; " +
 			"smaller features are left out.",
-		Panels: []chart.Panel{heat, byFrequency, byUtility}, Columns: 3,
+		Panels: []chart.Panel{lossMap("loss by task and width", m, runs, 3), byFrequency, byUtility}, Columns: 3,
 	}, nil
 }
 
@@ -241,10 +220,7 @@ func Fig18(runs results.Runs) (chart.Chart, error) {
 // Fig21 draws persistence: the signal of the rarest task over a training far longer than the common tasks need, by width,
 // mean and 95% interval over seeds.
 func Fig21(runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}}); err != nil {
-		return chart.Chart{}, err
-	}
-	m, err := runs[0].Mixture.Theory()
+	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}})
 	if err != nil {
 		return chart.Chart{}, err
 	}

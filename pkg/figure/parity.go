@@ -23,7 +23,7 @@ func ParityOrder(runs results.Runs) (chart.Chart, error) {
 	}
 	all, unit := sizesOf(runs), runs[0].Mixture.Signature().Unit
 	largest := all.largest(runs)
-	over := chart.Panel{Title: fmt.Sprintf("over training, width %d", largest[0].Net.Width), X: chart.Axis{Label: "training step", Log: true},
+	over := chart.Panel{Title: fmt.Sprintf("over training, width %d", largest[0].Net.Width), X: stepAxis,
 		Y: chart.Axis{Label: fmt.Sprintf("loss of the task (%s)", unit), Min: 0, Max: 1.1}}
 	shown := []int{1, 2, 3, 5, 8, 12, 17, 24, 50, 100, 200, 500}
 	shown = slices.DeleteFunc(shown, func(k int) bool { return k > runs[0].Mixture.Tasks })
@@ -100,7 +100,7 @@ func ParityLoss(runs results.Runs) (chart.Chart, error) {
 		return chart.Chart{}, err
 	}
 	all := sizesOf(runs)
-	over := chart.Panel{Title: "over training", X: chart.Axis{Label: "training step", Log: true},
+	over := chart.Panel{Title: "over training", X: stepAxis,
 		Y: chart.Axis{Label: fmt.Sprintf("loss of the mixture (%s)", runs[0].Mixture.Signature().Unit), Log: true}}
 	against := chart.Panel{Title: "at the end", X: all.axis(), Y: over.Y}
 	widths, _ := results.By(runs, results.Width)
@@ -120,4 +120,41 @@ func ParityLoss(runs results.Runs) (chart.Chart, error) {
 		Caption: "Frequency-weighted cross-entropy, geometric mean over seeds with 95% intervals. Endless tasks: as if ever rarer ones " +
 			"followed the last, none of them learned.",
 		Panels: []chart.Panel{against, over}, Columns: 2}, nil
+}
+
+// Rates draws the final loss against the learning rate by width, one panel for each parameterization, with 95% intervals over
+// seeds. Where a best rate belongs to the net and not to its width, the valleys stand one above the other. A rate at which a seed failed
+// has no loss: that of the others would make it look better than it is.
+func Rates(runs results.Runs) (chart.Chart, error) {
+	vary := []string{"net.width", "net.parameterization", "net.base", "train.rate"}
+	if err := runs.Need(results.Design{Vary: vary, Final: true}); err != nil {
+		return chart.Chart{}, err
+	}
+	nets, err := claims.BestRates(runs)
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	m := runs[0].Mixture
+	f := chart.Chart{Name: m.Family + "-rates", Title: "Which learning rate suits which width",
+		Caption: "Final loss, geometric mean over seeds with 95% intervals. A small net must be judged by its own best rate."}
+	all := sizesOf(runs)
+	panels := map[string]int{}
+	for _, n := range nets {
+		title := "standard parameterization"
+		if n.Parameterization == "mup" {
+			title = fmt.Sprintf("muP, base width %d", n.Base)
+		}
+		if _, known := panels[title]; !known {
+			panels[title] = len(f.Panels)
+			f.Panels = append(f.Panels, chart.Panel{Title: title, X: chart.Axis{Label: "learning rate", Log: true},
+				Y: chart.Axis{Label: fmt.Sprintf("loss of the mixture (%s)", m.Signature().Unit), Log: true}})
+		}
+		losses := means{n.Rates, n.Losses}.without(func(e claims.Estimate) bool { return e.Failed > 0 })
+		size := int(Size.at(runs[0], n.Width))
+		name, color := fmt.Sprintf("%s = %d", Size.Symbol, size), chart.Ordered(slices.Index(all, size), len(all))
+		panel := &f.Panels[panels[title]]
+		panel.Layers = append(panel.Layers, losses.layer(chart.Line, name, color), losses.layer(chart.Points, name, color))
+	}
+	f.Columns = len(f.Panels)
+	return f, nil
 }

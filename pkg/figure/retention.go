@@ -181,7 +181,7 @@ func RetentionChart(runs results.Runs) (chart.Chart, error) {
 	if kept.Exact {
 		label = "signal s_r"
 	}
-	panel := chart.Panel{X: chart.Axis{Label: "training step", Log: true}, Y: chart.Axis{Label: label, Min: -.02, Max: 1}}
+	panel := chart.Panel{X: stepAxis, Y: chart.Axis{Label: label, Min: -.02, Max: 1}}
 	all := sizesOf(runs)
 	between, _ := results.By(runs, results.Gap)
 	seeds, _ := results.By(runs, results.Seed)

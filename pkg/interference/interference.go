@@ -151,7 +151,7 @@ func (m Model) Gradients(b compute.Backend, options Options, inputs ...any) (Mat
 	if size <= 0 || size > m.Tasks {
 		size = m.Tasks
 	}
-	result := Matrix{Gram: square(m.Tasks)}
+	result := Matrix{Gram: xslices.Slice2DWithValue(0., m.Tasks, m.Tasks)}
 	for first := 0; first < m.Tasks; first += size {
 		a, err := m.vectors(b, options.Parts, first, min(first+size, m.Tasks), inputs)
 		if err != nil {
@@ -281,12 +281,4 @@ func float64s(t *tensors.Tensor) []float64 {
 		}
 	})
 	return numbers
-}
-
-func square(n int) [][]float64 {
-	rows := make([][]float64, n)
-	for i := range rows {
-		rows[i] = make([]float64, n)
-	}
-	return rows
 }

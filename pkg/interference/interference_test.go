@@ -11,6 +11,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
@@ -28,9 +29,8 @@ type toy struct {
 func newToy(present func(row, task int) bool) *toy {
 	random := rand.New(rand.NewPCG(1, 2))
 	matrix := func(rows, columns int) [][]float64 {
-		m := square(max(rows, columns))[:rows]
+		m := xslices.Slice2DWithValue(0., rows, columns)
 		for i := range m {
-			m[i] = make([]float64, columns)
 			for j := range m[i] {
 				m[i][j] = random.NormFloat64()
 			}

@@ -17,6 +17,7 @@ import (
 
 	"codeberg.org/go-fonts/dejavu/dejavusans"
 	"codeberg.org/go-fonts/dejavu/dejavusansbold"
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 //go:embed execute.py
@@ -31,8 +32,6 @@ type Job struct {
 
 	// InPlace writes the outputs into the notebooks themselves, to refresh what is committed.
 	InPlace bool
-	// Published lets cells read the committed results rather than train.
-	Published bool
 }
 
 // A Figure is what a cell drew.
@@ -93,8 +92,7 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	if err != nil {
 		return nil, err
 	}
-	published := map[bool]string{false: "0", true: "1"}[job.Published]
-	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging, "RARETASK_PUBLISHED="+published)
+	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging, "RARETASK_PUBLISHED=0")
 	cmd.Stderr = os.Stderr
 	err = run.follow(cmd, plan)
 	if ctx.Err() != nil {
@@ -124,9 +122,7 @@ func (l *Lab) plan(job Job, run *execution) plan {
 		if !job.InPlace {
 			item.Out = filepath.Join(job.Out, filepath.Base(n.path))
 		}
-		for _, c := range n.only(job.Figures) {
-			item.Cells = append(item.Cells, c.index)
-		}
+		item.Cells = xslices.Map(n.only(job.Figures), func(c cell) int { return c.index })
 		if len(item.Cells) > 0 {
 			p.Notebooks = append(p.Notebooks, item)
 			run.total += len(item.Cells)

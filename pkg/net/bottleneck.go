@@ -44,17 +44,14 @@ type Bottleneck struct {
 // Weights implements Net: "encoder" [N, D], which starts with orthonormal rows (W Wᵀ = I), and "decoder"
 // [K, O, N], uniform in ±sqrt(3/N) (Kaiming's uniform with fan-in N and gain 1).
 func (b *Bottleneck) Weights() []Weight {
+	count := b.Tasks * b.Outputs * b.Width
 	return []Weight{
 		{"encoder", []int{b.Width, b.Inputs}, 0, 1, true, func(random *rand.Rand) []float32 {
 			return orthonormalRows(random, b.Width, b.Inputs)
 		}},
-		{"decoder", []int{b.Tasks, b.Outputs, b.Width}, 1, 1, true, func(random *rand.Rand) []float32 {
-			count := b.Tasks * b.Outputs * b.Width
-			if b.Mup {
-				return make([]float32, count)
-			}
+		{"decoder", []int{b.Tasks, b.Outputs, b.Width}, 1, 1, true, b.readout(count, func(random *rand.Rand) []float32 {
 			return within(random, math.Sqrt(3/float64(b.Width)), count)
-		}},
+		})},
 	}
 }
 

@@ -23,8 +23,12 @@ func Uniform(fanIn, count int) func(*rand.Rand) []float32 {
 	return func(random *rand.Rand) []float32 { return within(random, 1/math.Sqrt(float64(fanIn)), count) }
 }
 
-func zeros(count int) func(*rand.Rand) []float32 {
-	return func(*rand.Rand) []float32 { return make([]float32, count) }
+// readout returns how count numbers of a readout start: at zero under muP, else as given.
+func (s Shape) readout(count int, initial func(*rand.Rand) []float32) func(*rand.Rand) []float32 {
+	if s.Mup {
+		return func(*rand.Rand) []float32 { return make([]float32, count) }
+	}
+	return initial
 }
 
 // within draws count numbers uniformly from ±bound.

@@ -69,12 +69,7 @@ func (m *MLP) Weights() []Weight {
 			Weight{fmt.Sprintf("weight%d", l), []int{n, n}, 0, m.Shrink, true, Uniform(n, n*n)},
 			Weight{fmt.Sprintf("bias%d", l), []int{n}, 0, 1, false, Uniform(n, n)})
 	}
-	start := func(values int) func(*rand.Rand) []float32 {
-		if m.Mup {
-			return zeros(values)
-		}
-		return Uniform(n, values)
-	}
+	start := func(count int) func(*rand.Rand) []float32 { return m.readout(count, Uniform(n, count)) }
 	if m.Coded {
 		return append(weights,
 			Weight{"readout", []int{m.Outputs, n}, 0, 1, true, start(m.Outputs * n)},

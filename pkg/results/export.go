@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/spec"
 )
 
@@ -37,26 +39,18 @@ func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 		stepField, {"samples", "samples seen", whole},
 		taskField, {"frequency", "share of task k in the mixture pi_k", doubles},
 	}, measured)
+	var finish func() error
 	if asParquet {
 		t := newTable(to, e.fields)
-		e.write = t.write
-		if err := e.all(files); err != nil {
-			return e.rows, err
-		}
-		return e.rows, t.close()
+		e.write, finish = t.write, t.close
+	} else {
+		w := csv.NewWriter(to)
+		w.Write(xslices.Map(e.fields, func(f field) string { return f.name })) // the writer keeps its error
+		e.write = func(row []any) error { return w.Write(texts(row, e.fields)) }
+		finish = func() error { w.Flush(); return w.Error() }
 	}
-	w := csv.NewWriter(to)
-	var names []string
-	for _, f := range e.fields {
-		names = append(names, f.name)
-	}
-	if err := w.Write(names); err != nil {
-		return 0, err
-	}
-	e.write = func(row []any) error { return w.Write(texts(row, e.fields)) }
 	err := e.all(files)
-	w.Flush()
-	return e.rows, cmp.Or(err, w.Error())
+	return e.rows, cmp.Or(err, finish())
 }
 
 type exporter struct {

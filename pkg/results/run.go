@@ -4,10 +4,14 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/spec"
 	"raretask/pkg/train"
@@ -78,9 +82,6 @@ func (r *Run) Final(column string, task int) float64 { return r.Value(column, r.
 // Index returns where a step stands in Steps.
 func (r *Run) Index(step int) (i int, found bool) { return slices.BinarySearch(r.Steps, step) }
 
-// Samples returns how many samples the run has seen after a step.
-func (r *Run) Samples(step int) float64 { return float64(step) * float64(r.Train.Batch) }
-
 // Runs are the results of some runs.
 type Runs []*Run
 
@@ -108,25 +109,32 @@ func Parameters(r *Run) int { return r.Run.Parameters() }
 
 // Load loads columns without a design: of runs that are not analysed together.
 func (rs Runs) Load(columns []train.Column) error {
-	var names []string
-	for _, c := range columns {
-		names = append(names, c.Name)
-	}
 	for _, r := range rs {
-		if err := r.load(names); err != nil {
+		if err := r.load(names(columns)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// names returns those of columns.
+func names(columns []train.Column) []string {
+	return xslices.Map(columns, func(c train.Column) string { return c.Name })
+}
+
+// files returns the files that runs are of, each once.
+func (rs Runs) files() (files []*File) {
+	for _, r := range rs {
+		if r.file != nil && !slices.Contains(files, r.file) {
+			files = append(files, r.file)
+		}
+	}
+	return files
+}
+
 // Series returns a column of a task over all Steps.
 func (r *Run) Series(column string, task int) []float64 {
-	v := make([]float64, len(r.Steps))
-	for i := range v {
-		v[i] = r.Value(column, i, task)
-	}
-	return v
+	return xslices.Map(xslices.Iota(0, len(r.Steps)), func(i int) float64 { return r.Value(column, i, task) })
 }
 
 // Join returns the runs of several sets. It returns an error where a run stands in two stacks: replicates of one run that rounded otherwise
@@ -152,3 +160,71 @@ func unique(runs Runs) error {
 	}
 	return nil
 }
+
+// Design is what an analysis takes its runs for: any difference between them that it doesn't know of is an error, not a spread.
+type Design struct {
+	Vary    []string // keys of the settings in which runs may differ, as in "net.width"; "mixture.*": all below; seeds may always differ
+	Columns []string // that it reads
+	Final   bool     // it reads them at the end of training alone
+}
+
+// allows reports whether runs may differ in a setting.
+func (d Design) allows(s spec.Setting) bool {
+	return s.Seed || !s.Path || slices.ContainsFunc(d.Vary, func(v string) bool {
+		prefix, all := strings.CutSuffix(v, "*")
+		return v == s.Key || all && strings.HasPrefix(s.Key, prefix)
+	})
+}
+
+// Need loads the columns of a design and checks the runs against it. It returns an error that names the setting in which runs differ
+// though they must not, a run that stands there twice, a column that a run has not, with the command that measures it, and a run that did
+// not train to its end.
+func (rs Runs) Need(d Design) error {
+	if len(rs) == 0 {
+		return fmt.Errorf("results: no runs: want those of a sweep that ran to its end")
+	}
+	if err := cmp.Or(unique(rs), rs.alike(d)); err != nil {
+		return err
+	}
+	for _, r := range rs {
+		if len(r.Steps) == 0 || r.Steps[r.Last()] != r.Train.Steps {
+			return fmt.Errorf("results: run %s (width %d, seed %d) was not evaluated at its last step, %d: want runs that ran to their end",
+				r.ID, r.Net.Width, r.Train.Seed, r.Train.Steps)
+		}
+		if err := r.load(d.Columns); err != nil {
+			return err
+		}
+	}
+	if OnNeed == nil {
+		return nil
+	}
+	for _, f := range rs.files() {
+		if err := OnNeed(f, d.Columns, d.Final); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alike returns an error for the first setting in which runs differ though the design doesn't know.
+func (rs Runs) alike(d Design) error {
+	values := map[string]string{}
+	for _, r := range rs {
+		for _, s := range r.Settings() {
+			if d.allows(s) {
+				continue
+			}
+			value := fmt.Sprint(s.Value)
+			before, found := values[s.Key]
+			if found && before != value {
+				return fmt.Errorf("results: runs differ in %s (%s and %s): want runs that differ in %s alone; select first",
+					s.Key, before, value, strings.Join(append(slices.Clone(d.Vary), "seeds"), ", "))
+			}
+			values[s.Key] = value
+		}
+	}
+	return nil
+}
+
+// OnNeed, if set, is told which columns of which files are needed, and whether at the end of training alone.
+var OnNeed func(f *File, columns []string, final bool) error

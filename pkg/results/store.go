@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/spec"
 	"raretask/pkg/train"
@@ -182,19 +184,15 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 	part.Kept = nil
 	if before, err := OpenFile(path); err == nil && before.Hash == f.Hash {
 		final = final && len(before.Steps) == 1
-		for _, c := range before.Columns {
-			columns = append(columns, c.Name)
-		}
+		columns = append(columns, names(before.Columns)...)
 	}
 	part.Columns = slices.DeleteFunc(slices.Clone(f.Columns), func(c train.Column) bool { return !slices.Contains(columns, c.Name) })
 	if final {
 		part.Steps = f.Steps[len(f.Steps)-1:]
 	}
 	runs := f.Runs()
-	for _, r := range runs {
-		if err := r.load(columns); err != nil {
-			return err
-		}
+	if err := runs[0].load(columns); err != nil { // and with it all others
+		return err
 	}
 	data, err := part.encode(runs)
 	if err != nil {
@@ -206,17 +204,8 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 // Publish writes all that is known of the runs to dir, as published results. Those of a sweep that names its metrics must be whole: that is
 // what such a sweep asks of published results.
 func (rs Runs) Publish(dir string) error {
-	seen := map[*File]bool{}
-	for _, r := range rs {
-		if r.file == nil || seen[r.file] {
-			continue
-		}
-		seen[r.file] = true
-		var all []string
-		for _, c := range r.file.Columns {
-			all = append(all, c.Name)
-		}
-		if err := Publish(r.file, dir, all, false); err != nil {
+	for _, f := range rs.files() {
+		if err := Publish(f, dir, names(f.Columns), false); err != nil {
 			return err
 		}
 	}
@@ -240,10 +229,8 @@ func (s *Store) UnfinishedDir() string { return filepath.Join(s.Dir, "unfinished
 // whole or not at all.
 func (s *Store) Write(f *File, runs Runs) (*File, error) {
 	stack, id := f.Stack, f.Backend
-	f.Path, f.Hash, f.Diverged, f.values = s.Path(stack, id), stack.Hash(), nil, nil
-	for _, r := range runs {
-		f.Diverged = append(f.Diverged, r.Diverged)
-	}
+	f.Path, f.Hash, f.values = s.Path(stack, id), stack.Hash(), nil
+	f.Diverged = xslices.Map(runs, func(r *Run) int { return r.Diverged })
 	data, err := f.encode(runs)
 	if err != nil {
 		return nil, err
@@ -275,16 +262,7 @@ func writeFile(path, prefix string, write func(*os.File) error) (err error) {
 			err = fmt.Errorf("results: %s: %w", path, err)
 		}
 	}()
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil { // a full disk shows here at the latest
-		return err
-	}
-	if err := f.Close(); err != nil {
+	if err := cmp.Or(f.Chmod(0o644), write(f), f.Sync(), f.Close()); err != nil { // a full disk shows in Sync at the latest
 		return err
 	}
 	return os.Rename(f.Name(), path)

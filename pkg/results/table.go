@@ -1,12 +1,14 @@
 package results
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"reflect"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
@@ -37,11 +39,7 @@ var (
 
 // columnFields returns the fields of columns.
 func columnFields(columns []train.Column) []field {
-	var fields []field
-	for _, c := range columns {
-		fields = append(fields, field{c.Name, c.About, singles})
-	}
-	return fields
+	return xslices.Map(columns, func(c train.Column) field { return field{c.Name, c.About, singles} })
 }
 
 // value returns a text or a number as the column has it; nil and NaN are null.
@@ -119,8 +117,5 @@ func (t *table) flush() error {
 }
 
 func (t *table) close() error {
-	if err := t.flush(); err != nil {
-		return err
-	}
-	return t.w.Close()
+	return cmp.Or(t.flush(), t.w.Close())
 }

@@ -95,7 +95,7 @@ func Censored(x, y []float64, censored []bool) (Line, error) {
 func likelihood(theta [3]float64, lx, ly []float64, censored []bool) (value float64, gradient *mat.VecDense, hessian *mat.Dense) {
 	gradient, hessian = mat.NewVecDense(3, nil), mat.NewDense(3, 3, nil)
 	for i := range lx {
-		direction := [3]float64{1, lx[i], -ly[i]} // of z, the line less log y, in units of sigma
+		direction := mat.NewVecDense(3, []float64{1, lx[i], -ly[i]}) // of z, the line less log y, in units of sigma
 		z := theta[0] + theta[1]*lx[i] - theta[2]*ly[i]
 		var slope, curvature float64
 		if censored[i] {
@@ -108,12 +108,8 @@ func likelihood(theta [3]float64, lx, ly []float64, censored []bool) (value floa
 			gradient.SetVec(2, gradient.AtVec(2)+1/theta[2])
 			hessian.Set(2, 2, hessian.At(2, 2)-1/(theta[2]*theta[2]))
 		}
-		for a, da := range direction {
-			gradient.SetVec(a, gradient.AtVec(a)+slope*da)
-			for b, db := range direction {
-				hessian.Set(a, b, hessian.At(a, b)+curvature*da*db)
-			}
-		}
+		gradient.AddScaledVec(gradient, slope, direction)
+		hessian.RankOne(hessian, curvature, direction, direction)
 	}
 	return value, gradient, hessian
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/tasks"
 )
@@ -95,20 +98,13 @@ type Stack []Run
 
 // Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
 func (s Stack) Hash() string {
-	hashes := make([]string, len(s))
-	for i, r := range s {
-		hashes[i] = r.Hash()
-	}
-	return digest(hashes...)
+	return digest(xslices.Map(s, Run.Hash)...)
 }
 
 // Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
 // in what a compiled program takes as input (frequencies, seeds, rates, a family's constants, an injection's numbers).
 func (s Stack) Program() string {
-	var texts []string
-	for _, r := range s {
-		texts = append(texts, fmt.Sprint(r.Net.Width))
-	}
+	texts := xslices.Map(s, func(r Run) string { return fmt.Sprint(r.Net.Width) })
 	if s[0].Train.Injection != (Injection{}) {
 		texts = append(texts, "injection")
 	}
@@ -152,10 +148,14 @@ func beside(a, b any) ([]byte, error) {
 	return append(append(first[:len(first)-1], ','), second[1:]...), nil
 }
 
-// read returns settings of the type of defaults, with what JSON says of them.
-func read[T any](text []byte, defaults T) (T, error) {
-	v := reflect.New(reflect.TypeOf(defaults))
-	v.Elem().Set(reflect.ValueOf(defaults))
+// read reads what beside has written: a struct, which then chooses the type of its settings, and those.
+func read[T any](text []byte, own any, choose func() error, settings *T) error {
+	if err := cmp.Or(json.Unmarshal(text, own), choose()); err != nil {
+		return err
+	}
+	v := reflect.New(reflect.TypeOf(*settings))
+	v.Elem().Set(reflect.ValueOf(*settings))
 	err := json.Unmarshal(text, v.Interface())
-	return v.Elem().Interface().(T), err
+	*settings = v.Elem().Interface().(T)
+	return err
 }

@@ -5,7 +5,6 @@ package spec
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -223,16 +222,11 @@ func (r Run) Validate() error {
 		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent,
 			"a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
 	}
-	if err := r.Net.validate(m.Signature()); err != nil {
-		return err
-	}
-	if err := r.Train.validate(); err != nil {
-		return err
-	}
-	if err := r.Train.Injection.Check(r.Train.Batch, frequencies); err != nil {
-		return under("train.injection", err)
-	}
-	return under("train.intervention", r.Train.Intervention.check(m))
+	return cmp.Or(
+		r.Net.validate(m.Signature()), r.Train.validate(),
+		under("train.injection", r.Train.Injection.Check(r.Train.Batch, frequencies)),
+		under("train.intervention", r.Train.Intervention.check(m)),
+	)
 }
 
 // oneOf returns a *KeyError where a setting is not one of the texts allowed.
@@ -311,14 +305,7 @@ func (m Mixture) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes.
 func (m *Mixture) UnmarshalJSON(text []byte) error {
 	type plain Mixture
-	err := json.Unmarshal(text, (*plain)(m))
-	if err == nil {
-		err = m.choose()
-	}
-	if err == nil {
-		m.Settings, err = read(text, m.Settings)
-	}
-	return err
+	return read(text, (*plain)(m), m.choose, &m.Settings)
 }
 
 // MarshalJSON writes the kind's settings beside the net's own.
@@ -330,12 +317,5 @@ func (n Net) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes.
 func (n *Net) UnmarshalJSON(text []byte) error {
 	type plain Net
-	err := json.Unmarshal(text, (*plain)(n))
-	if err == nil {
-		err = n.choose()
-	}
-	if err == nil {
-		n.Settings, err = read(text, n.Settings)
-	}
-	return err
+	return read(text, (*plain)(n), n.choose, &n.Settings)
 }

@@ -60,11 +60,6 @@ type Sweep struct {
 	decoder *decoder
 }
 
-// UnknownError says that there is no preset, or no scale, of a name.
-type UnknownError struct{ What string }
-
-func (e *UnknownError) Error() string { return "spec: " + e.What }
-
 //go:embed presets/*.yaml
 var presets embed.FS
 
@@ -80,16 +75,12 @@ func Presets() []string {
 // Load returns the sweep of a preset's name or a YAML file, at a scale. All errors but those of reading a file are the
 // spec's fault.
 func Load(name, scale string) (*Sweep, error) {
-	if slices.Contains(Presets(), name) {
-		data, err := presets.ReadFile("presets/" + name + ".yaml")
-		if err != nil {
-			return nil, err
-		}
+	if data, err := presets.ReadFile("presets/" + name + ".yaml"); err == nil {
 		return Parse(name+".yaml", data, scale)
 	}
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &UnknownError{fmt.Sprintf("no preset and no file is named %q; presets: %s", name, strings.Join(Presets(), ", "))}
+		return nil, fmt.Errorf("spec: no preset and no file is named %q; presets: %s", name, strings.Join(Presets(), ", "))
 	} else if err != nil {
 		return nil, fmt.Errorf("spec: %w", err)
 	}
@@ -101,7 +92,7 @@ func Load(name, scale string) (*Sweep, error) {
 // document ("train.steps: 100", "grid.net.width: [2, 4]").
 func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	if !slices.Contains(Scales, scale) {
-		return nil, &UnknownError{fmt.Sprintf("scale %q: want %s", scale, strings.Join(Scales, ", "))}
+		return nil, fmt.Errorf("spec: scale %q: want %s", scale, strings.Join(Scales, ", "))
 	}
 	var document, second yaml.Node
 	documents := yaml.NewDecoder(bytes.NewReader(data))

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gomlx/gomlx/support/xslices"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
@@ -38,41 +40,33 @@ type Plan struct {
 
 // Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as
 // long as the sweep's memory allows; the split is a function of the spec alone.
-func Stacks(s *spec.Sweep) ([]spec.Stack, error) {
-	stacks, _, err := split(s)
-	return stacks, err
-}
-
-func split(s *spec.Sweep) (stacks []spec.Stack, costs []train.Cost, err error) {
+func Stacks(s *spec.Sweep) (stacks []spec.Stack, err error) {
 	runs, err := s.Runs()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := train.CheckMetrics(s.Metrics); err != nil {
-		return nil, nil, s.At(err)
+		return nil, s.At(err)
 	}
-	limit := s.Memory
-	if limit == 0 {
-		limit = spec.DefaultMemory
-	}
+	limit := cmp.Or(s.Memory, spec.DefaultMemory)
 	for _, stack := range spec.Stacks(runs) {
 		var cost train.Cost
 		first := 0
 		for i, run := range stack {
 			next := cost.With(run)
 			if gib(next.Memory) > limit && i > first {
-				stacks, costs = append(stacks, stack[first:i:i]), append(costs, cost)
+				stacks = append(stacks, stack[first:i:i])
 				first, next = i, train.Cost{}.With(run)
 			}
 			if gib(next.Memory) > limit {
-				return nil, nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: "+
+				return nil, fmt.Errorf("sweep: %s: width %d alone takes about %.2g GiB to train: "+
 					"want memory: %.2g or more in the spec, which allows %g", s.Name, run.Net.Width, gib(next.Memory), gib(next.Memory)*1.05, limit)
 			}
 			cost = next
 		}
-		stacks, costs = append(stacks, stack[first:]), append(costs, cost)
+		stacks = append(stacks, stack[first:])
 	}
-	return stacks, costs, nil
+	return stacks, nil
 }
 
 func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
@@ -80,18 +74,16 @@ func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 // NewPlan looks up which stacks of a sweep have results on a backend; nil: on whatever one. A damaged file is reported and counts as
 // missing.
 func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, error) {
-	stacks, costs, err := split(s)
+	stacks, err := Stacks(s)
 	if err != nil {
 		return nil, err
 	}
-	return planOf(stacks, costs, s.Metrics, s.Keep, store, on)
+	return planOf(stacks, s.Metrics, s.Keep, store, on)
 }
 
-func planOf(
-	stacks []spec.Stack, costs []train.Cost, metrics []string, keep []int, store *results.Store, on *backend.Identity,
-) (*Plan, error) {
+func planOf(stacks []spec.Stack, metrics []string, keep []int, store *results.Store, on *backend.Identity) (*Plan, error) {
 	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil),
-		store: store, on: on, costs: costs, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks)),
+		store: store, on: on, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks)),
 		told: make([]string, len(stacks))}
 	if keep != nil {
 		p.keep = union(keep, nil)
@@ -102,15 +94,12 @@ func planOf(
 	left := mostColumns
 	for _, stack := range stacks {
 		key := stack.Program() + train.Options{Metrics: p.asked}.Key()
-		p.keys = append(p.keys, key)
+		p.keys, p.costs = append(p.keys, key), append(p.costs, train.CostOf(stack))
 		if _, known := p.columns[key]; !known {
 			var err error
 			if p.columns[key], err = columnsOf(stack, p.asked, &left); err != nil {
 				return nil, err
 			}
-		}
-		if costs == nil {
-			p.costs = append(p.costs, train.CostOf(stack))
 		}
 	}
 	return p, p.look()
@@ -142,9 +131,7 @@ func columnsOf(stack spec.Stack, metrics []string, left *int) ([]train.Column, e
 // want returns what is asked of a stack's results.
 func (p *Plan) want(i int) results.Want {
 	w := results.Want{Steps: train.Steps(p.Stacks[i][0].Train), Named: p.metrics != nil || len(p.keep) > 0}
-	for _, c := range p.columns[p.keys[i]] {
-		w.Columns = append(w.Columns, c.Name)
-	}
+	w.Columns = xslices.Map(p.columns[p.keys[i]], func(c train.Column) string { return c.Name })
 	// Weights that were kept by default may be gone (sweep clean): nobody asked for them.
 	for _, step := range p.keep {
 		if step <= p.Stacks[i][0].Train.Steps {
@@ -203,7 +190,14 @@ func (p *Plan) lookUp(i int, on []string) error {
 }
 
 // Missing returns how many stacks have yet to be trained, or measured.
-func (p *Plan) Missing() int { return len(p.left()) }
+func (p *Plan) Missing() (stacks int) {
+	for _, done := range p.Done {
+		if done == nil {
+			stacks++
+		}
+	}
+	return stacks
+}
 
 // queue is the stacks of one program that have yet to be trained.
 type queue struct {
@@ -212,7 +206,7 @@ type queue struct {
 	seconds float64 // about, of training them
 }
 
-// queues returns what is left to train, by program, in the order of their first stacks.
+// queues returns what is left to train, by program, so that each is compiled once, in the order of their first stacks.
 func (p *Plan) queues() []*queue {
 	var all []*queue
 	of := map[string]*queue{}
@@ -228,16 +222,6 @@ func (p *Plan) queues() []*queue {
 		of[key].seconds += p.roughly(i)
 	}
 	return all
-}
-
-// left returns the indices of the stacks that have yet to be trained, those of one program together, so that each
-// program is compiled once.
-func (p *Plan) left() []int {
-	var left []int
-	for _, q := range p.queues() {
-		left = append(left, q.stacks...)
-	}
-	return left
 }
 
 // Programs returns how many programs what is left takes.

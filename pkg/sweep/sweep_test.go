@@ -142,12 +142,12 @@ func TestProgramsStayTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := planOf(stacks, nil, nil, nil, &results.Store{Dir: t.TempDir()}, nil)
+	p, err := planOf(stacks, nil, nil, &results.Store{Dir: t.TempDir()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	changes := 0
-	left := p.left()
+	left := newWork(p, backend.Identity{}, Options{}).queue
 	for i := range left[1:] {
 		if stacks[left[i]].Program() != stacks[left[i+1]].Program() {
 			changes++

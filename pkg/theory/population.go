@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 // Population is what an encoder's row space says about every task, exact and without samples.
@@ -45,7 +47,7 @@ func (m Mixture) Population(s Subspace, frequent []int) (Population, error) {
 		return Population{}, fmt.Errorf("theory: encoder of %d inputs for %d tasks of %d coordinates: want at least %d inputs",
 			s.Dim, K, block, K*block)
 	}
-	p := Population{Rank: s.Rank, Signal: make([]float64, K), Gram: square(K)}
+	p := Population{Rank: s.Rank, Signal: make([]float64, K), Gram: xslices.Slice2DWithValue(0., K, K)}
 	mF := m.Covariance(frequent, s.Dim)
 	rows := make([]float64, block*s.Dim)
 	var squaredGradient float64
@@ -151,12 +153,4 @@ func (p *Population) interfere(frequency []float64, frequent []int) {
 			p.Cosine[k] = max(-1, p.Interference[k]/(p.TaskGradient[k]*math.Sqrt(squared)))
 		}
 	}
-}
-
-func square(n int) [][]float64 {
-	rows := make([][]float64, n)
-	for i := range rows {
-		rows[i] = make([]float64, n)
-	}
-	return rows
 }

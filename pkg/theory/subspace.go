@@ -3,6 +3,7 @@ package theory
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
@@ -49,10 +50,7 @@ func RowSpace[T Float](w []T, width, dim int) (Subspace, error) {
 // columnSpace overwrites a and returns the space of its columns.
 func columnSpace(a blas64.General) Subspace {
 	most := min(a.Rows, a.Cols)
-	tau, pivots := make([]float64, most), make([]int, a.Cols)
-	for j := range pivots {
-		pivots[j] = -1
-	}
+	tau, pivots := make([]float64, most), slices.Repeat([]int{-1}, a.Cols)
 	work := make([]float64, 1)
 	lapack64.Geqp3(a, pivots, tau, work, -1)
 	work = make([]float64, max(1, int(work[0])))

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/gomlx/gomlx/core/graph"
+	"gonum.org/v1/gonum/floats"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/mixture"
@@ -169,11 +170,7 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			relative := make([]float64, len(s.Sampled))
-			for k, loss := range s.Sampled {
-				relative[k] = loss / baseline[k]
-			}
-			return [][]float64{relative}, nil
+			return [][]float64{floats.DivTo(make([]float64, len(baseline)), s.Sampled, baseline)}, nil
 		}}, nil
 	}})
 }

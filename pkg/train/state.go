@@ -28,10 +28,8 @@ var safetensorsType = map[dtypes.DType]string{dtypes.Float32: "F32", dtypes.Int3
 func (p *Program) stateNames() []string {
 	names := []string{stateStep: "step", stateEnd: "end", stateLossSum: "loss_sum", stateDiverged: "diverged"}
 	for _, prefix := range []string{"", "first_moment.", "second_moment."}[:1+p.moments] {
-		for i, g := range p.groups {
-			for _, w := range g.weights {
-				names = append(names, fmt.Sprintf("%sgroup%d.%s", prefix, i, w.Name))
-			}
+		for _, w := range p.weights {
+			names = append(names, fmt.Sprintf("%sgroup%d.%s", prefix, w.group, w.Name))
 		}
 	}
 	return names

@@ -16,6 +16,7 @@ import (
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/mixture"
@@ -286,24 +287,19 @@ func (p *Program) compile(state, inputs []*tensors.Tensor) error {
 		return nil
 	}
 	start := time.Now()
-	if _, err := p.train.Compile(shapesOf(slices.Concat(state, inputs))...); err != nil {
+	shapesOf := func(arrays ...[]*tensors.Tensor) []shapes.Shape {
+		return xslices.Map(slices.Concat(arrays...), (*tensors.Tensor).Shape)
+	}
+	if _, err := p.train.Compile(shapesOf(state, inputs)...); err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
 	scalars := []*tensors.Tensor{state[stateStep], state[stateStep]} // of the types of those that it takes
-	if _, err := p.evaluate.Compile(shapesOf(slices.Concat(scalars, p.weightsIn(state), inputs))...); err != nil {
+	if _, err := p.evaluate.Compile(shapesOf(scalars, p.weightsIn(state), inputs)...); err != nil {
 		return fmt.Errorf("train: cannot compile the evaluation: %w", err)
 	}
 	p.Compile = time.Since(start)
 	backend.Trim()
 	return nil
-}
-
-func shapesOf(arrays []*tensors.Tensor) []shapes.Shape {
-	all := make([]shapes.Shape, len(arrays))
-	for i, a := range arrays {
-		all[i] = a.Shape()
-	}
-	return all
 }
 
 // weightsIn returns the weights of a state.
@@ -333,11 +329,7 @@ func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*te
 
 // call runs a compiled graph.
 func call(exec *graph.Exec, arrays ...[]*tensors.Tensor) ([]*tensors.Tensor, error) {
-	var args []any
-	for _, t := range slices.Concat(arrays...) {
-		args = append(args, t)
-	}
-	return exec.Call(args...)
+	return exec.Call(xslices.Map(slices.Concat(arrays...), func(t *tensors.Tensor) any { return t })...)
 }
 
 func replace(state []*tensors.Tensor, at int, t *tensors.Tensor) {
@@ -370,10 +362,9 @@ func (p *Program) initial(stack spec.Stack) (state, inputs []*tensors.Tensor, er
 		}
 	}
 	for _, g := range p.groups {
-		var values [][][]float32
-		for _, run := range stack[g.first:][:g.runs] {
-			values = append(values, net.Initial(g.net, run.Net.Width, run.Train.Seed))
-		}
+		values := xslices.Map(stack[g.first:][:g.runs], func(run spec.Run) [][]float32 {
+			return net.Initial(g.net, run.Net.Width, run.Train.Seed)
+		})
 		for _, t := range g.stack(values) {
 			move(t)
 		}
@@ -400,15 +391,11 @@ func (p *Program) inputs(stack spec.Stack, tap ...any) (inputs []*tensors.Tensor
 	if err != nil {
 		return nil, err
 	}
-	rates := make([]float32, p.runs)
-	for i, run := range stack {
-		rates[i] = float32(run.Train.Rate)
-	}
 	values := []any{
 		inputSeed:       []uint32{stack[0].Train.DataSeed(), 0},
 		inputThresholds: mix.Thresholds(),
 		inputForced:     make([]float32, mix.Tasks()),
-		inputRate:       rates,
+		inputRate:       xslices.Map(stack, func(run spec.Run) float32 { return float32(run.Train.Rate) }),
 		inputLosses:     make([]int32, mostLossSteps),
 	}
 	for i, step := range LossSteps(stack[0].Train.Steps) {
@@ -449,11 +436,7 @@ func (p *Program) stack(runs [][][]float32) []*tensors.Tensor {
 func (g group) stack(runs [][][]float32) []*tensors.Tensor {
 	var arrays []*tensors.Tensor
 	for i, w := range g.weights {
-		var values [][]float32
-		for _, run := range runs {
-			values = append(values, run[i])
-		}
-		arrays = append(arrays, interleave(values, w))
+		arrays = append(arrays, interleave(xslices.Map(runs, func(run [][]float32) []float32 { return run[i] }), w))
 	}
 	return arrays
 }
@@ -461,16 +444,13 @@ func (g group) stack(runs [][][]float32) []*tensors.Tensor {
 // weightsOf is the inverse of stack.
 func (p *Program) weightsOf(state []*tensors.Tensor) [][][]float32 {
 	runs := make([][][]float32, p.runs)
-	at := stateWeights
-	for _, g := range p.groups {
-		for _, w := range g.weights {
-			tensors.MustConstFlatData(state[at], func(flat []float32) {
-				for r := range g.runs {
-					runs[g.first+r] = append(runs[g.first+r], separate(flat, w, r, g.runs))
-				}
-			})
-			at++
-		}
+	for i, w := range p.weights {
+		tensors.MustConstFlatData(state[stateWeights+i], func(flat []float32) {
+			n := w.dims[w.RunAxis]
+			for r := range n {
+				runs[w.first+r] = append(runs[w.first+r], separate(flat, w.Weight, r, n))
+			}
+		})
 	}
 	return runs
 }

@@ -20,8 +20,6 @@ import (
 	"raretask/pkg/sweep"
 )
 
-func init() { verbs = append(verbs, newSweepCommand) }
-
 func newSweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep",
