@@ -39,9 +39,6 @@ type entry struct {
 // metadataKey stands for a map of texts among the arrays of a header.
 const metadataKey = "__metadata__"
 
-// largestHeader is the most bytes of a header that readers of the format accept.
-const largestHeader = 100_000_000
-
 // size returns the bytes of an array of a type and shape; false where there is no such array.
 func size(dtype string, dims []int) (uint64, bool) {
 	n := uint64(itemSize[dtype])
