@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	Register(Kind{"bottleneck", "one linear encoder for all tasks and one linear decoder for each (Sec. 3)", BottleneckSettings{}})
+	Register(Kind{"bottleneck", "one linear encoder for all tasks and one linear decoder for each (Sec. 3)", BottleneckSettings{}, true})
 }
 
 // BottleneckSettings are those of Bottleneck: its width says all.
@@ -80,3 +80,6 @@ func (b *Bottleneck) Linear(weights [][]float32) (encoder, decoders []float32) {
 	}
 	return weights[0], decoders
 }
+
+// Receptive implements Receptive.
+func (b *Bottleneck) Receptive() []int { return []int{0} }

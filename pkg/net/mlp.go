@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	Register(Kind{"mlp", "a ReLU network of any depth, with biases", MLPSettings{Depth: 1}})
+	Register(Kind{"mlp", "a ReLU network of any depth, with biases", MLPSettings{Depth: 1}, true})
 }
 
 // MLPSettings are the sizes of MLP.
@@ -127,3 +127,6 @@ func (m *MLP) Incoming() int {
 	}
 	return 0
 }
+
+// Receptive implements Receptive.
+func (m *MLP) Receptive() []int { return []int{0} }

@@ -26,6 +26,7 @@ type Kind struct {
 	Name     string
 	About    string // one line for people
 	Defaults Settings
+	Mup      bool // nets heed Shape.Mup and Shrink
 }
 
 // Settings are the sizes of a kind of net beside its width: a struct, passed by value, whose fields have the tags yaml and json of their
@@ -92,6 +93,12 @@ type Shallow interface {
 	// Incoming returns which of Weights is the one by which neurons of "hidden" see a sample's inputs [N, D]; -1 where other layers lie
 	// between.
 	Incoming() int
+}
+
+// Receptive is a Net that says which of Weights see a sample's inputs, on their last axis [..., D].
+type Receptive interface {
+	Net
+	Receptive() []int
 }
 
 // DefaultKind is the kind that a spec starts from.

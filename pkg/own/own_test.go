@@ -30,7 +30,8 @@ grid: {net.width: [2, 8], train.seed: [0, 1]}
 
 // The four of them work together: two sizes are swept, the metric is read back, a figure is drawn, and an activation is patched.
 func TestOwn(t *testing.T) {
-	s, err := spec.Parse("mine.yaml", []byte(mine), "quick")
+	parse := func(text string) (*spec.Sweep, error) { return spec.Parse("mine.yaml", []byte(text), "quick") }
+	s, err := parse(mine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +53,20 @@ func TestOwn(t *testing.T) {
 			t.Errorf("width %d, seed %d: loss of the rarest task %g", r.Net.Width, r.Train.Seed, loss)
 		}
 	}
+	for spec, want := range map[string]string{
+		strings.Replace(mine, "kind: gated", "kind: gated, parameterization: mup, base: 2", 1):            "net.parameterization",
+		strings.Replace(mine, "evaluations: 8", "evaluations: 8, intervention: {kind: mask, task: 3}", 1): "net.Receptive",
+	} {
+		if _, err := parse(spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v; want one of %s, which this net can't do", err, want)
+		}
+	}
 	chart, err := Norms(runs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := chart.VegaLite(); err != nil {
+		t.Error(err)
 	}
 	if table, err := chart.CSV(); err != nil || bytes.Count(table, []byte("\n")) != 1+4*len(runs[0].Steps) {
 		t.Errorf("table %s: %v", table, err)
@@ -85,13 +97,17 @@ func patched(t *testing.T, b *backend.Backend, store *results.Store, s *spec.Swe
 		t.Fatal(err)
 	}
 	defer program.Finalize()
-	for open, want := range map[float32]float64{1: plan.Results()[1].Final("loss_sampled", 1), 0: 1} {
+	runs := plan.Results()
+	if err := runs.Need(results.Design{Columns: []string{"loss_sampled"}, Final: true, Vary: []string{"net.width"}}); err != nil {
+		t.Fatal(err)
+	}
+	for open, want := range map[float32]float64{1: runs[1].Final("loss_sampled", 1), 0: 1} {
 		states, err := program.Evaluate(stack, 400, kept.Runs, open)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := states[1].Sampled[0]; open == 0 && math.Abs(got-want) > .5 || open == 1 && got > .1 {
-			t.Errorf("gate times %g: loss of task 1 is %g", open, got)
+		if got := states[1].Sampled[0]; open == 0 && math.Abs(got-want) > .5 || open == 1 && got != want {
+			t.Errorf("gate times %g: loss of task 1 is %g; want %g", open, got, want)
 		}
 	}
 }

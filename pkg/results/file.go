@@ -141,6 +141,28 @@ func older(data []byte) bool {
 	return hasStack && !hasFormat
 }
 
+// outdated reports whether a file is a whole one of another format or engine, by its footer alone.
+func outdated(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	defer func() { recover() }() // as in decode
+	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return false
+	}
+	hash, _ := file.Lookup(keyStack)
+	version, _ := file.Lookup(keyFormat)
+	var head File
+	return hash != "" && (version != format || head.parse(file) == nil && head.Stack.Hash() != hash)
+}
+
 // parse fills in what the metadata say.
 func (f *File) parse(file *parquet.File) error {
 	f.Hash, _ = file.Lookup(keyStack)

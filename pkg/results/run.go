@@ -194,6 +194,11 @@ func (rs Runs) Need(d Design) error {
 		if err := r.load(d.Columns); err != nil {
 			return err
 		}
+		if c := slices.IndexFunc(d.Columns, r.lately); c >= 0 && !d.Final {
+			return fmt.Errorf("results: %s of run %s (width %d, seed %d) is known after its last step alone, of weights that were kept: "+
+				"want it at all of its steps; delete %s, and `raretask sweep run` trains it again",
+				d.Columns[c], r.ID, r.Net.Width, r.Train.Seed, r.file.Path)
+		}
 	}
 	if OnNeed == nil {
 		return nil
@@ -204,6 +209,29 @@ func (rs Runs) Need(d Design) error {
 		}
 	}
 	return nil
+}
+
+// lately reports whether a column is known at the last of several steps and at no other (before the first there is no training loss).
+func (r *Run) lately(column string) bool {
+	last := r.Last()
+	known := func(i int) bool {
+		for task := range r.Mixture.Tasks {
+			if !math.IsNaN(r.Value(column, i, task+1)) {
+				return true
+			}
+		}
+		return false
+	}
+	trained := slices.IndexFunc(r.Steps, func(step int) bool { return step > 0 })
+	if r.file == nil || trained < 0 || trained == last || !known(last) {
+		return false
+	}
+	for i := range last {
+		if known(i) {
+			return false
+		}
+	}
+	return true
 }
 
 // alike returns an error for the first setting in which runs differ though the design doesn't know.

@@ -108,6 +108,19 @@ func named(dir, ending string) (names []string, err error) {
 	return names, nil
 }
 
+// Older returns one of the store's files that another version of raretask wrote under a name that no stack has any more; empty: none.
+// known reports whether one of the stacks that are looked for has a hash.
+func (s *Store) Older(known func(hash string) bool) string {
+	all, _ := named(s.Dir, ".parquet")
+	for _, name := range all {
+		hash, _, _ := strings.Cut(name, "-")
+		if path := filepath.Join(s.Dir, name+".parquet"); !known(hash) && outdated(path) {
+			return path
+		}
+	}
+	return ""
+}
+
 // Find returns the results of a stack that hold what is wanted, on the first of the backends, given by their keys, that has such, or
 // published ones. The error is ErrMissing where there are none; a *DamagedError, *OlderError or *IncompleteError where its own are not
 // what they should be.

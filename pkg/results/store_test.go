@@ -365,8 +365,21 @@ func TestFilesOfBefore(t *testing.T) {
 			t.Errorf("%s: took %d MB", name, (after.TotalAlloc-before.TotalAlloc)>>20)
 		}
 	}
-	// A file of a format to come is no damage, either.
-	f := written(t, &Store{Dir: t.TempDir()})
+	store := &Store{Dir: t.TempDir()}
+	none := func(string) bool { return false }
+	f := written(t, store)
+	if got := store.Older(none); got != "" {
+		t.Errorf("%s counts as older", got)
+	}
+	if err := os.WriteFile(filepath.Join(store.Dir, "aged.parquet"), whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := store.Older(none); filepath.Base(got) != "aged.parquet" {
+		t.Errorf("found %q; want the file of before", got)
+	}
+	if got := store.Older(func(hash string) bool { return hash == "aged" }); got != "" {
+		t.Errorf("found %q though it is looked for", got)
+	}
 	data, err := os.ReadFile(f.Path)
 	if err != nil {
 		t.Fatal(err)

@@ -222,11 +222,16 @@ func (r Run) Validate() error {
 		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent,
 			"a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
 	}
-	return cmp.Or(
+	if err := cmp.Or(
 		r.Net.validate(m.Signature()), r.Train.validate(),
 		under("train.injection", r.Train.Injection.Check(r.Train.Batch, frequencies)),
 		under("train.intervention", r.Train.Intervention.check(m)),
-	)
+	); err != nil || r.Train.Intervention.Kind != "mask" {
+		return err
+	}
+	_, receptive := r.New().(net.Receptive)
+	return tasks.Want(receptive, "train.intervention.kind", "mask",
+		fmt.Sprintf("weight or surgery: %s doesn't say which of its weights see the inputs (net.Receptive)", r.Net.Kind))
 }
 
 // oneOf returns a *KeyError where a setting is not one of the texts allowed.
@@ -237,9 +242,11 @@ func oneOf(key, value string, allowed ...string) error {
 
 func (n Net) validate(of tasks.Signature) error {
 	mup := n.Parameterization == "mup"
+	kind, _ := net.Named(n.Kind)
 	if err := cmp.Or(
 		tasks.Want(n.Width >= 1 && n.Width <= largestCount, "net.width", n.Width, fmt.Sprintf("1 … %d", largestCount)),
 		oneOf("net.parameterization", n.Parameterization, "standard", "mup"),
+		tasks.Want(!mup || kind.Mup, "net.parameterization", n.Parameterization, "standard: "+n.Kind+" knows no other"),
 		tasks.Want(!mup || n.Base >= 1 && n.Base <= largestCount, "net.base", n.Base,
 			"at least 1 with mup: the width at which rates are those of standard"),
 		tasks.Want(mup || n.Base == 0, "net.base", n.Base, "it left out, or net.parameterization: mup"),

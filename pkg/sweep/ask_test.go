@@ -147,6 +147,14 @@ func TestMetricLater(t *testing.T) {
 			}
 		}
 	}
+	later60 := p.Results()
+	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"norm"}}
+	if err := later60.Need(design); err == nil || !strings.Contains(err.Error(), "after its last step alone") {
+		t.Errorf("error %v of an analysis of all steps; want that it is known at the last alone", err)
+	}
+	if design.Final = true; later60.Need(design) != nil {
+		t.Errorf("error %v of an analysis of the last step", later60.Need(design))
+	}
 	if one := values(t, p, "test_one"); one[1][len(one[1])-1] != 1 {
 		t.Errorf("measured in the graph: %v", one)
 	}

@@ -72,13 +72,24 @@ func Stacks(s *spec.Sweep) (stacks []spec.Stack, err error) {
 func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 
 // NewPlan looks up which stacks of a sweep have results on a backend; nil: on whatever one. A damaged file is reported and counts as
-// missing.
+// missing; where any are missing, so is one of another version.
 func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, error) {
 	stacks, err := Stacks(s)
 	if err != nil {
 		return nil, err
 	}
-	return planOf(stacks, s.Metrics, s.Keep, store, on)
+	p, err := planOf(stacks, s.Metrics, s.Keep, store, on)
+	if err != nil || p.Missing() == 0 {
+		return p, err
+	}
+	ours := map[string]bool{}
+	for _, stack := range stacks {
+		ours[stack.Hash()] = true
+	}
+	if older := store.Older(func(hash string) bool { return ours[hash] }); older != "" {
+		slog.Warn("results of another version of raretask are there, whose numbers are others: they are not used and can be deleted", "such as", older)
+	}
+	return p, nil
 }
 
 func planOf(stacks []spec.Stack, metrics []string, keep []int, store *results.Store, on *backend.Identity) (*Plan, error) {

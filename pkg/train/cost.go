@@ -30,6 +30,7 @@ const (
 	compiled = 9 << 20   // for each array of weights while a program is compiled, which is given back,
 	loaded   = 4 << 20   // and afterwards: operations grow with weights
 	scratch  = 1.5       // times the arrays of a step, for what products pack their operands into and what malloc can't use
+	pieces   = 1.4       // times those of a piece that is evaluated
 )
 
 // CostOf returns the cost of training a stack of valid runs.
@@ -47,10 +48,10 @@ func CostOf(stack spec.Stack) Cost {
 //	+ compiled·arrays, or
 //	+ loaded·arrays
 //	+ scratch·(state·2 (before and after a step) + weights (gradients) + batch (inputs, targets and activations of all runs))
-//	+ an evaluation's piece: samples of some tasks, of all runs
+//	+ pieces·(samples of some tasks, of all runs)
 //
-// An input is counted three times: the bits it is drawn of, and itself for products that read it row by row and column by column. Host is a
-// copy of all weights, or of those of a width twice while they are drawn.
+// An input is counted three times: the bits it is drawn of, and itself for products that read it row by row and column by column; in
+// bfloat16 two and a half times. Host is a copy of all weights, or of those of a width twice while they are drawn.
 func (c Cost) With(run spec.Run) Cost {
 	of, n, batch := run.Mixture.Signature(), run.New(), run.Train.Batch
 	used, activations := n.Cost()
@@ -60,7 +61,11 @@ func (c Cost) With(run spec.Run) Cost {
 		moments = 0
 	}
 	if c.sample == 0 { // what runs share
-		c.sample = 4 * (3*of.Input.Size() + 2*of.Tasks + 4*of.Target.Size())
+		inputs := 6 * of.Input.Size()
+		if run.Train.Products == "bfloat16" {
+			inputs -= of.Input.Size()
+		}
+		c.sample = 4 * (inputs/2 + 2*of.Tasks + 4*of.Target.Size())
 		c.trained = batch * c.sample
 	}
 	if run.Net != c.last {
@@ -82,7 +87,7 @@ func (c Cost) With(run spec.Run) Cost {
 	}
 	piece := c.unused + min(of.Tasks*evaluationRows*c.sample, max(pieceBytes, evaluationRows*c.sample))
 	c.Host = 4 * max(c.Parameters, 2*c.largest)
-	step := 2*c.state + 4*c.Parameters + c.trained
-	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays, loaded*c.arrays+int(scratch*float64(step))+piece)
+	step := scratch*float64(2*c.state+4*c.Parameters+c.trained) + pieces*float64(piece)
+	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays, loaded*c.arrays+int(step))
 	return c
 }

@@ -234,20 +234,22 @@ func (p *Program) intervene(losses, total *Node, weights []*Node) []*Node {
 	return task
 }
 
-// mask takes the columns of a task's own inputs out of the gradient of every first layer.
+// mask takes the columns of a task's own inputs out of the gradient of every weight that sees inputs.
 func (p *Program) mask(gradients []*Node, task int) {
 	own := p.mixture.Family.Relevant(task)
-	for i, w := range p.weights {
-		if i > 0 && w.group == p.weights[i-1].group {
-			continue // the first layer is a group's first weight
-		}
-		keep := make([]float32, w.dims[len(w.dims)-1])
-		for d := range keep {
-			if !slices.Contains(own, d) {
-				keep[d] = 1
+	at := 0
+	for _, g := range p.groups {
+		for _, i := range g.net.(net.Receptive).Receptive() {
+			v := gradients[at+i]
+			keep := slices.Repeat([]float32{1}, v.Shape().Dim(-1))
+			for _, d := range own {
+				keep[d] = 0
 			}
+			dims := slices.Repeat([]int{1}, v.Rank())
+			dims[v.Rank()-1] = len(keep)
+			gradients[at+i] = Mul(v, Reshape(Const(v.Graph(), keep), dims...))
 		}
-		gradients[i] = Mul(gradients[i], Reshape(Const(gradients[i].Graph(), keep), 1, 1, len(keep)))
+		at += len(g.weights)
 	}
 }
 
