@@ -37,7 +37,8 @@ func (g *gauge) measure() error {
 	if name := g.backend.Identity.Name; name != "xla:cpu" && name != "go" {
 		side, numbers = 8192, 256<<20
 	}
-	product, err := g.fastest(func(a, b *graph.Node) *graph.Node { return graph.Dot(a, b).Product() }, []int{side, side}, []int{side, 2 * side})
+	dot := func(a, b *graph.Node) *graph.Node { return graph.Dot(a, b).Product() }
+	product, err := g.fastest(dot, []int{side, side}, []int{side, 2 * side})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ f := chart.Chart{Name: "sample", Title: "δ_F, s̃_r, ‖G_F‖", Caption: "What
 		{Kind: chart.Points, Name: "β = 1", X: []float64{1, 2}, Y: []float64{.1, .5}, Low: []float64{0, .4}, High: []float64{.2, .6}}}}}}
 cell.Show(f, nil)
 gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{chart.MIME: map[string]any{
-	"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "data": map[string]any{"values": "a\n1", "format": map[string]any{"type": "csv"}},
+	"$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+	"data":    map[string]any{"values": "a\n1", "format": map[string]any{"type": "csv"}},
 	"mark": "bar", "encoding": map[string]any{"x": map[string]any{"field": "a", "type": "quantitative"}}}}})
 gonbui.Sync()`
 
@@ -41,7 +42,9 @@ func TestShownChartsAreDrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	cells := []any{}
-	for i, source := range []string{"%noautoget\nimport (\n\"math\"\n\"github.com/janpfeifer/gonb/gonbui\"\n\"github.com/janpfeifer/gonb/gonbui/protocol\"\n\"raretask/pkg/cell\"\n\"raretask/pkg/chart\"\n)", shown} {
+	imports := "%noautoget\nimport (\n\"math\"\n\"github.com/janpfeifer/gonb/gonbui\"\n\"github.com/janpfeifer/gonb/gonbui/protocol\"\n" +
+		"\"raretask/pkg/cell\"\n\"raretask/pkg/chart\"\n)"
+	for i, source := range []string{imports, shown} {
 		cells = append(cells, map[string]any{"id": []string{"a", "b"}[i], "cell_type": "code", "source": strings.SplitAfter(source, "\n"),
 			"outputs": []any{}, "metadata": map[string]any{}, "execution_count": nil})
 	}

@@ -247,11 +247,12 @@ func TestMissingValuesShow(t *testing.T) {
 func TestBadChartsAreNamed(t *testing.T) {
 	two := []float64{1, 2}
 	for want, l := range map[string]Layer{
-		`(line): y has 1 values: want 2, as many as the layer has points`:            {X: two, Y: two[:1]},
-		`(points): low has 0 values: want 2, as many as the layer has points`:        {Kind: Points, X: two, Y: two, High: two},
-		`(band): high has 1 values: want 2, as many as the layer has points`:         {Kind: Band, X: two, Low: two, High: two[:1]},
-		`(heat): value has 0 values: want 2, as many as the layer has points`:        {Kind: Heat, X: two, Y: two},
-		`(heat): cell 1 at x 1, y 2: want finite coordinates, each pair once`:        {Kind: Heat, X: []float64{1, 1}, Y: []float64{2, 2}, Value: two},
+		`(line): y has 1 values: want 2, as many as the layer has points`:     {X: two, Y: two[:1]},
+		`(points): low has 0 values: want 2, as many as the layer has points`: {Kind: Points, X: two, Y: two, High: two},
+		`(band): high has 1 values: want 2, as many as the layer has points`:  {Kind: Band, X: two, Low: two, High: two[:1]},
+		`(heat): value has 0 values: want 2, as many as the layer has points`: {Kind: Heat, X: two, Y: two},
+		`(heat): cell 1 at x 1, y 2: want finite coordinates, each pair once`: {
+			Kind: Heat, X: []float64{1, 1}, Y: []float64{2, 2}, Value: two},
 		`(rule): a rule with 2 x and 2 y: want one of them alone`:                    {Kind: Rule, X: two, Y: two},
 		`(line): field "seed" has 1 values: want 2, as many as the layer has points`: {X: two, Y: two, Fields: []Field{{"seed", two[:1]}}},
 		`(line): field "low": want a name that no other column has`:                  {X: two, Y: two, Fields: []Field{{"low", two}}},
@@ -261,7 +262,8 @@ func TestBadChartsAreNamed(t *testing.T) {
 		`(line): colour 7: want 0 … 6, what Ordered returns, or Black`:               {Color: 7},
 		`(step): an interval on a step: want a band of its own below it`:             {Kind: Step, X: two, Y: two, Low: two, High: two},
 	} {
-		f := Chart{Name: "fig9", Panels: []Panel{{}, {Title: "right", X: Axis{Log: true}, Y: Axis{Categories: []string{"a", "b"}}, Layers: []Layer{{Kind: Rule, X: two}, l}}}}
+		right := Panel{Title: "right", X: Axis{Log: true}, Y: Axis{Categories: []string{"a", "b"}}, Layers: []Layer{{Kind: Rule, X: two}, l}}
+		f := Chart{Name: "fig9", Panels: []Panel{{}, right}}
 		if !strings.Contains(want, "categories") {
 			f.Panels[1].Y = Axis{}
 		}
@@ -282,11 +284,13 @@ func TestBadChartsAreNamed(t *testing.T) {
 		t.Errorf("two colours of one name: %v", err)
 	}
 	f = Chart{Name: "fig9", Panels: []Panel{{X: Axis{Log: true, Ticks: []float64{1, 0}}}}}
-	if _, err := f.VegaLite(); err == nil || err.Error() != `chart: fig9, panel 1 "": x axis ticks[1] = 0: want finite numbers, above 0 on a logarithmic axis` {
+	want := `chart: fig9, panel 1 "": x axis ticks[1] = 0: want finite numbers, above 0 on a logarithmic axis`
+	if _, err := f.VegaLite(); err == nil || err.Error() != want {
 		t.Errorf("a tick at 0: %v", err)
 	}
 	f = Chart{Name: "fig9", Panels: []Panel{{Y: Axis{Log: true, Min: 0, Max: 1}}}}
-	if _, err := f.VegaLite(); err == nil || err.Error() != `chart: fig9, panel 1 "": y axis is logarithmic from 0: want a lower limit above 0` {
+	want = `chart: fig9, panel 1 "": y axis is logarithmic from 0: want a lower limit above 0`
+	if _, err := f.VegaLite(); err == nil || err.Error() != want {
 		t.Errorf("logarithmic from 0: %v", err)
 	}
 }

@@ -17,7 +17,8 @@ func choosing() Chart {
 func TestChoices(t *testing.T) {
 	f := choosing()
 	text := vegaText(t, f)
-	for _, want := range []string{`"input":"select"`, `"options":["8","1\"6"]`, `"value":"1\"6"`, `"expr":"\"Signal: \" + \"width \" + choice0"`,
+	for _, want := range []string{`"input":"select"`, `"options":["8","1\"6"]`, `"value":"1\"6"`,
+		`"expr":"\"Signal: \" + \"width \" + choice0"`,
 		`"filter":"[0,1][datum.l] < 0 || [0,1][datum.l] === indexof([\"8\",\"1\\\"6\"], choice0)"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the chart lacks %s:\n%s", want, text)

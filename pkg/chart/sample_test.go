@@ -20,8 +20,10 @@ func sampleMap() Chart {
 		}
 	}
 	heat.Fields = []Field{rank}
-	stair := Layer{Kind: Step, Name: `N*(1), "theory" <'1'>`, Color: Black, X: []float64{2, 5, 10, 22, 46, 128}, Y: []float64{.5, 2.5, 4.5, 8.5, 12.5, 16.5}}
-	white := Layer{Kind: Step, Name: "N*(2), theory", Color: 1, Dashed: true, X: []float64{4, 10, 20, 44, 128}, Y: []float64{.5, 2.5, 6.5, 8.5, 12.5}}
+	stair := Layer{Kind: Step, Name: `N*(1), "theory" <'1'>`, Color: Black,
+		X: []float64{2, 5, 10, 22, 46, 128}, Y: []float64{.5, 2.5, 4.5, 8.5, 12.5, 16.5}}
+	white := Layer{Kind: Step, Name: "N*(2), theory", Color: 1, Dashed: true,
+		X: []float64{4, 10, 20, 44, 128}, Y: []float64{.5, 2.5, 6.5, 8.5, 12.5}}
 	x, y := Axis{Label: "width N (neurons)", Log: true}, Axis{Label: "task k (1 = most frequent)"}
 	return Chart{Name: "map", Title: "Loss by task and width", Caption: "Rare tasks need width.", Panels: []Panel{
 		{Title: "trained", X: x, Y: y, Layers: []Layer{stair, heat, white}},
@@ -41,15 +43,16 @@ func sampleLines() Chart {
 		loss, low, high = append(loss, l), append(low, l*(1-.08*float64(i))), append(high, l*(1+.08*float64(i)))
 	}
 	seeds := Field{Name: "runs", Values: []float64{3, 3, 3, 3, 3, 3, 3, 2}}
-	first := Panel{Title: "Observed and predicted", X: Axis{Label: "width N (neurons)", Log: true}, Y: Axis{Label: "encoder loss (target units²)", Log: true}, Layers: []Layer{
-		{Kind: Band, Name: "β = 1", Color: 0, X: widths, Low: low, High: high},
-		{Kind: Line, Name: "β = 1", Color: 0, X: widths, Y: loss, Fields: []Field{seeds}},
-		{Kind: Points, Name: "β = 1", Color: 0, X: widths, Y: loss, Low: low, High: high},
-		{Kind: Line, Name: "β = 2", Color: 1, X: widths, Y: []float64{.9, .4, .2, math.NaN(), .05, .03, .01, .004}},
-		{Kind: Points, Name: "β = 2", Color: 1, X: widths, Y: []float64{.9, .4, .2, math.NaN(), .05, .03, .01, .004}},
-		{Kind: Line, Name: "L*(N), theory", Color: Black, Dashed: true, X: widths, Y: loss},
-		{Kind: Rule, Name: "N_crit", Color: 2, X: []float64{46}},
-	}}
+	first := Panel{Title: "Observed and predicted", X: Axis{Label: "width N (neurons)", Log: true}, Y: Axis{Label: "encoder loss (target units²)", Log: true},
+		Layers: []Layer{
+			{Kind: Band, Name: "β = 1", Color: 0, X: widths, Low: low, High: high},
+			{Kind: Line, Name: "β = 1", Color: 0, X: widths, Y: loss, Fields: []Field{seeds}},
+			{Kind: Points, Name: "β = 1", Color: 0, X: widths, Y: loss, Low: low, High: high},
+			{Kind: Line, Name: "β = 2", Color: 1, X: widths, Y: []float64{.9, .4, .2, math.NaN(), .05, .03, .01, .004}},
+			{Kind: Points, Name: "β = 2", Color: 1, X: widths, Y: []float64{.9, .4, .2, math.NaN(), .05, .03, .01, .004}},
+			{Kind: Line, Name: "L*(N), theory", Color: Black, Dashed: true, X: widths, Y: loss},
+			{Kind: Rule, Name: "N_crit", Color: 2, X: []float64{46}},
+		}}
 	second := Panel{Title: "Residual over training", X: Axis{Label: "step", Log: true}, Y: Axis{Label: "signal s_r (share of Tr C_r)"}}
 	for i, w := range widths {
 		var xs, ys []float64
@@ -58,8 +61,10 @@ func sampleLines() Chart {
 		}
 		second.Layers = append(second.Layers, Layer{Kind: Line, Name: fmt.Sprintf("N = %g", w), Color: Ordered(i, len(widths)), X: xs, Y: ys})
 	}
-	third := Panel{Title: "Named categories", X: Axis{Label: "control", Categories: []string{"alone", "uniform", "mixture", "surgery"}}, Y: Axis{Label: "accuracy (share)", Min: 0, Max: 1}, Layers: []Layer{
-		{Kind: Points, Name: "ReLU", Color: 2, X: []float64{0, 1, 2, 3}, Y: []float64{.9, .7, .2, .5}, Low: []float64{.85, .6, .1, .3}, High: []float64{.95, .8, .3, .7}},
+	controls := Axis{Label: "control", Categories: []string{"alone", "uniform", "mixture", "surgery"}}
+	third := Panel{Title: "Named categories", X: controls, Y: Axis{Label: "accuracy (share)", Min: 0, Max: 1}, Layers: []Layer{
+		{Kind: Points, Name: "ReLU", Color: 2, X: []float64{0, 1, 2, 3}, Y: []float64{.9, .7, .2, .5},
+			Low: []float64{.85, .6, .1, .3}, High: []float64{.95, .8, .3, .7}},
 		{Kind: Points, Name: "linear", Color: 3, X: []float64{0, 1, 2, 3}, Y: []float64{.95, .93, .9, .91}},
 		{Kind: Rule, Color: Black, Dashed: true, Y: []float64{.5}},
 	}}

@@ -15,7 +15,8 @@ func init() { train.Register(train.Metric{Name: "exact", Default: true, Of: of})
 
 // columns are what the metric gives, in the order of values.
 var columns = []train.Column{
-	{Name: "encoder_loss", About: "Tr((I-P)M), loss of the mixture with the best decoders for this encoder; squared error summed over outputs"},
+	{Name: "encoder_loss",
+		About: "Tr((I-P)M), loss of the mixture with the best decoders for this encoder; squared error summed over outputs"},
 	{Name: "full_loss", About: "loss of the mixture with the learned decoders; squared error summed over outputs"},
 	{Name: "residual", About: "delta_F = Tr((I-P)M_F), what the frequent tasks have not yet learned"},
 	{Name: "frequent_gradient", About: "norm of the frequent tasks' population gradient on the sphere of subspaces, ||G_F||"},

@@ -198,9 +198,10 @@ func TestBadInput(t *testing.T) {
 	for want, parts := range map[string][]Part{
 		"/hidden/weights, /readout/weights": {{Path: "decoder"}},
 		"chosen twice":                      {{Path: "hidden"}, {Path: "/hidden/weights"}},
-		"all its neurons":                   {{Path: "/hidden/weights", Axis: 1, Neurons: []int{0}}, {Path: "/hidden/weights", Axis: 1, Neurons: []int{1}}},
-		"axis 2":                            {{Path: "/hidden/weights", Axis: 2, Neurons: []int{0}}},
-		"neuron 4":                          {{Path: "/hidden/weights", Axis: 1, Neurons: []int{0, 4}}},
+		"all its neurons": {
+			{Path: "/hidden/weights", Axis: 1, Neurons: []int{0}}, {Path: "/hidden/weights", Axis: 1, Neurons: []int{1}}},
+		"axis 2":   {{Path: "/hidden/weights", Axis: 2, Neurons: []int{0}}},
+		"neuron 4": {{Path: "/hidden/weights", Axis: 1, Neurons: []int{0, 4}}},
 	} {
 		if _, err := toy.Gradients(b.Backend, Options{Parts: parts}, toy.inputs()...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parts %v: error %v, want one that says %q", parts, err, want)

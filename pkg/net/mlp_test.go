@@ -520,7 +520,8 @@ func TestKinds(t *testing.T) {
 		{net.BottleneckSettings{}, 2, parity, "kind"},
 		{net.BottleneckSettings{}, 2, images, "kind"}, {net.MLPSettings{Depth: 100}, 1 << 20, parity, ""},
 		{net.MLPSettings{}, 2, parity, "depth"},
-		{net.MLPSettings{Depth: 101}, 2, parity, "depth"}, {net.MLPSettings{Depth: 1 << 53}, 2, parity, "depth"}, {net.MLPSettings{Depth: 1}, 2, images, "kind"},
+		{net.MLPSettings{Depth: 101}, 2, parity, "depth"}, {net.MLPSettings{Depth: 1 << 53}, 2, parity, "depth"},
+		{net.MLPSettings{Depth: 1}, 2, images, "kind"},
 	} {
 		err := c.s.Check(c.width, c.of)
 		var bad *tasks.KeyError

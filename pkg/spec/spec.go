@@ -74,7 +74,7 @@ type Train struct {
 	Steps       int        `yaml:"steps" json:"steps" vary:"input" about:"optimizer steps of the whole run"`
 	Optimizer   string     `yaml:"optimizer" json:"optimizer" about:"adamw, adam (without decay) or sgd (neither moments nor decay)"`
 	Rate        float64    `yaml:"rate" json:"rate" vary:"run" about:"peak learning rate"`
-	Schedule    string     `yaml:"schedule" json:"schedule" about:"after warm-up: constant, inverse-sqrt (sqrt(warmup/t)) or cosine (to floor)"`
+	Schedule    string     `yaml:"schedule" json:"schedule" about:"after warm-up: constant, inverse-sqrt (sqrt(warmup/t)), cosine (to floor)"`
 	Warmup      int        `yaml:"warmup" json:"warmup" about:"steps until the peak rate"`
 	Floor       float64    `yaml:"floor" json:"floor" about:"cosine: share of the peak rate at the last step"`
 	Betas       [2]float64 `yaml:"betas,flow" json:"betas" about:"adam: how much of the first and the second moment a step keeps"`
@@ -85,7 +85,7 @@ type Train struct {
 	Products    string     `yaml:"products" json:"products" about:"type of matrix products: float32 or bfloat16; all else is float32"`
 	Seed        uint32     `yaml:"seed" json:"seed" vary:"run" role:"seed" about:"of the initial values, and of the data unless data differs"`
 	Data        *uint32    `yaml:"data" json:"data,omitempty" vary:"input" role:"seed" about:"seed of the data stream; as seed where absent"`
-	Evaluations int        `yaml:"evaluations" json:"evaluations" vary:"input" hash:"-" about:"about this many, at log-spaced steps, the last included"`
+	Evaluations int        `yaml:"evaluations" json:"evaluations" vary:"input" hash:"-" about:"about this many, log-spaced, with the last"`
 
 	Injection    Injection    `yaml:"injection" json:"injection,omitzero"`       // none unless it names a task
 	Intervention Intervention `yaml:"intervention" json:"intervention,omitzero"` // none unless it has a kind

@@ -285,7 +285,8 @@ func (s *Sweep) Runs() ([]Run, error) {
 			return nil, s.decoder.at(err)
 		}
 		if numbers += run.Mixture.Tasks + run.Mixture.Signature().Input.Size() + run.Train.Evaluations; numbers > mostNumbers {
-			return nil, fmt.Errorf("%s: grid: %d runs with %d tasks, inputs and evaluations in the first %d of them: want at most %d; split it into several specs",
+			return nil, fmt.Errorf("%s: grid: %d runs with %d tasks, inputs and evaluations in the first %d of them: want at most %d; "+
+				"split it into several specs",
 				s.decoder.file, len(runs), numbers, i+1, mostNumbers)
 		}
 		if run.Train.Data != nil && *run.Train.Data == run.Train.Seed { // one form for each meaning

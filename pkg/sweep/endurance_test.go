@@ -62,7 +62,8 @@ func manyStacks(t *testing.T, b *backend.Backend) {
 		if part == n/each/3 {
 			early = holds(t)
 		}
-		s, err := parse(t, fmt.Sprintf("mixture: {tasks: 3, dim: 6, block: 2}\nnet: {width: 2}\ntrain: {batch: 8, steps: 10, warmup: %d, evaluations: 3}", 1+part)).
+		s, err := parse(t, fmt.Sprintf("mixture: {tasks: 3, dim: 6, block: 2}\nnet: {width: 2}\n"+
+			"train: {batch: 8, steps: 10, warmup: %d, evaluations: 3}", 1+part)).
 			With(spec.Vary("train.seed", seeds...))
 		if err != nil {
 			t.Fatal(err)
@@ -85,8 +86,8 @@ func manyStacks(t *testing.T, b *backend.Backend) {
 	}
 }
 
-// Whatever happens to a result file between them, what a finished run says is done an export has, and what an export leaves out, or refuses,
-// a run trains.
+// Whatever happens to a result file between them, what a finished run says is done an export has, and what an export leaves out, or
+// refuses, a run trains.
 func TestRunAndExportAgree(t *testing.T) {
 	b := backendtest.Go(t)
 	s := parse(t, strings.Replace(tiny, "grid: {", "grid: {train.seed: [0, 1], ", 1))

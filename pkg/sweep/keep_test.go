@@ -10,7 +10,8 @@ import (
 
 // Steps are kept in their order, each once, however a spec lists them; runs that end before a step don't keep it.
 func TestKeptStepsAreSorted(t *testing.T) {
-	text := "mixture: {tasks: 2, dim: 4, block: 2}\nnet: {width: 2}\ntrain: {batch: 8, warmup: 1}\nkeep: [30, 5, 30, 0, 10]\ngrid: {train.steps: [10, 30]}\n"
+	text := "mixture: {tasks: 2, dim: 4, block: 2}\nnet: {width: 2}\ntrain: {batch: 8, warmup: 1}\n" +
+		"keep: [30, 5, 30, 0, 10]\ngrid: {train.steps: [10, 30]}\n"
 	s, err := spec.Parse("x.yaml", []byte(text), "smoke")
 	if err != nil {
 		t.Fatal(err)

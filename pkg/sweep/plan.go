@@ -87,7 +87,8 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 		ours[stack.Hash()] = true
 	}
 	if older := store.Older(func(hash string) bool { return ours[hash] }); older != "" {
-		slog.Warn("results of another version of raretask are there, whose numbers are others: they are not used and can be deleted", "such as", older)
+		slog.Warn("results of another version of raretask are there, whose numbers are others: they are not used and can be deleted",
+			"such as", older)
 	}
 	return p, nil
 }
@@ -301,8 +302,8 @@ func (p *Plan) workers(b *backend.Backend) int {
 	return max(1, min(n, b.Parts()))
 }
 
-// fitting returns how many of so many workers the machine's memory is enough for; an error where it is for none. What an accelerator has go-xla
-// v0.4.4 doesn't tell.
+// fitting returns how many of so many workers the machine's memory is enough for; an error where it is for none. What an accelerator has
+// go-xla v0.4.4 doesn't tell.
 func (p *Plan) fitting(b *backend.Backend, workers int) (int, error) {
 	if b.Identity.Name != "xla:cpu" && b.Identity.Name != "go" {
 		return workers, nil

@@ -257,12 +257,18 @@ var settings = func() map[string]any {
 var keys = slices.Sorted(maps.Keys(settings))
 
 var values = []string{
-	"", "~", "null", "0", "1", "2", "3", "4", "8", "16", "20", "64", "100", "128", "1000", "1024", "10000", "65536", "1048576", "1048577", "16777216",
+	"", "~", "null", "0", "1", "2", "3", "4", "8", "16", "20", "64", "100", "128", "1000", "1024", "10000", "65536", "1048576", "1048577",
+	"16777216",
 	"16777217", "184756", "2147483647", "2147483648", "4294967295", "4294967296", "4294967306", "9007199254740992", "9007199254740993",
-	"9223372036854775807", "9223372036854775808", "18446744073709551616", "1e3", "1e9", "1e300", "1e400", "1e39", "1e-39", "5e-324", ".999999999999", "010", "1e-16", ".1", ".5", ".999", "1.5",
-	"2.5", "50", "-0.0", "-1", "-9223372036854775808", "-1e300", ".nan", ".inf", "-.inf", "0x10", "0o17", "0b1", "1_000", "true", "no", "2001-01-01",
-	"power", "parity", "regression", "mlp", "bottleneck", "mup", "standard", "adam", "adamw", "sgd", "constant", "cosine", "inverse-sqrt", "all",
-	"matrices", "float32", "bfloat16", "weight", "surgery", "mask", "exact", "loss_sampled", "allocation", "smoke", "<<", "a\x00b", "\xff", "é", "a: b",
+	"9223372036854775807", "9223372036854775808", "18446744073709551616", "1e3", "1e9", "1e300", "1e400", "1e39", "1e-39", "5e-324",
+	".999999999999", "010", "1e-16", ".1", ".5", ".999", "1.5",
+	"2.5", "50", "-0.0", "-1", "-9223372036854775808", "-1e300", ".nan", ".inf", "-.inf", "0x10", "0o17", "0b1", "1_000", "true", "no",
+	"2001-01-01",
+	"power", "parity", "regression", "mlp", "bottleneck", "mup", "standard", "adam", "adamw", "sgd", "constant", "cosine", "inverse-sqrt",
+	"all",
+	"matrices", "float32", "bfloat16", "weight", "surgery", "mask", "exact", "loss_sampled", "allocation", "smoke", "<<", "a\x00b", "\xff",
+	"é",
+	"a: b",
 }
 
 // valueOf returns a value for a setting, often one that it may have.

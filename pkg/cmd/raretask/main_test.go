@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -303,5 +306,27 @@ func TestPanicExits1(t *testing.T) {
 	if cmd.ProcessState.ExitCode() != 1 || stdout.String() != "" || lines[0] != "raretask: over my own feet" ||
 		!strings.Contains(lines[len(lines)-1], "please report it") || !strings.Contains(stderr.String(), "main_test.go") {
 		t.Errorf("exit %d, %q, %s; want 1, where it was, and to report it", cmd.ProcessState.ExitCode(), stdout.String(), stderr.String())
+	}
+}
+
+// Code is read in windows of 140 columns.
+func TestLinesFit(t *testing.T) {
+	err := filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for i, line := range strings.Split(string(text), "\n") {
+			if n := utf8.RuneCountInString(line); n > 140 {
+				t.Errorf("%s:%d: %d columns", path, i+1, n)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

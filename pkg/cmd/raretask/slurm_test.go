@@ -69,8 +69,8 @@ grid: {train.seed: [%s]}
 `, steps, strings.Join(seeds, ", ")))
 }
 
-// Of two nodes one dies and comes back while an array of 24 tasks runs (once, or RARETASK_SLURM_KILLS times, each with an array of its own):
-// all results are there, none twice, and they and the weights are those of this machine alone.
+// Of two nodes one dies and comes back while an array of 24 tasks runs (once, or RARETASK_SLURM_KILLS times, each with an array of its
+// own): all results are there, none twice, and they and the weights are those of this machine alone.
 func TestSlurmSurvivesANode(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
@@ -82,7 +82,8 @@ func TestSlurmSurvivesANode(t *testing.T) {
 }
 
 func survivesANode(t *testing.T, dir string, env []string, spec string) {
-	own, env := place(t, append(env, "GOMAXPROCS=1")...) // a part of the backend's identity; without a plugin for it Slurm pins no task to its core
+	// How many threads there are is a part of the backend's identity, and without a plugin for it Slurm pins no task to its core.
+	own, env := place(t, append(env, "GOMAXPROCS=1")...)
 	var s submitted
 	executeJSON(t, env, &s, "sweep", "run", spec, "--executor", "slurm", "--partition", "test", "--time", "10",
 		"--memory", "500M", "--checkpoint", "500ms")

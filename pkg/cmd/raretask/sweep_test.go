@@ -231,7 +231,7 @@ func TestExportsAgree(t *testing.T) {
 	}
 }
 
-// stored returns all files of results and weights below a folder of results by their paths; where trainings have left any it fails the test.
+// stored returns all files of results and weights below a folder of results by their paths; what trainings have left fails the test.
 func stored(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

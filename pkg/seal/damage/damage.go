@@ -18,8 +18,8 @@ func Count(few int) int {
 	return few
 }
 
-// Repaired reports whether the i-th of n copies is one of those, about 270 of 10,000 and of every kind, of which a test also tries what takes
-// longer: that they are replaced.
+// Repaired reports whether the i-th of n copies is one of those, about 270 of 10,000 and of every kind, of which a test also tries what
+// takes longer: that they are replaced.
 func Repaired(i, n int) bool {
 	every := max(11, n/250)
 	for every%2 == 0 || every%3 == 0 { // which the number of kinds has as factors
