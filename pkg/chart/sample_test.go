@@ -43,7 +43,8 @@ func sampleLines() Chart {
 		loss, low, high = append(loss, l), append(low, l*(1-.08*float64(i))), append(high, l*(1+.08*float64(i)))
 	}
 	seeds := Field{Name: "runs", Values: []float64{3, 3, 3, 3, 3, 3, 3, 2}}
-	first := Panel{Title: "Observed and predicted", X: Axis{Label: "width N (neurons)", Log: true}, Y: Axis{Label: "encoder loss (target units²)", Log: true},
+	first := Panel{Title: "Observed and predicted",
+		X: Axis{Label: "width N (neurons)", Log: true}, Y: Axis{Label: "encoder loss (target units²)", Log: true},
 		Layers: []Layer{
 			{Kind: Band, Name: "β = 1", Color: 0, X: widths, Low: low, High: high},
 			{Kind: Line, Name: "β = 1", Color: 0, X: widths, Y: loss, Fields: []Field{seeds}},

@@ -29,7 +29,7 @@ const (
 	process  = 200 << 20 // without a program: of XLA's code, its client, and of Go what is no garbage
 	compiled = 9 << 20   // for each array of weights while a program is compiled, which is given back,
 	loaded   = 4 << 20   // and afterwards: operations grow with weights
-	scratch  = 1.5       // times the arrays of a step, for what products pack their operands into and what malloc can't use
+	scratch  = 1.55      // times the arrays of a step, for what products pack their operands into and what malloc can't use
 	pieces   = 1.4       // times those of a piece that is evaluated
 )
 
