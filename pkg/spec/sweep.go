@@ -54,7 +54,7 @@ type Sweep struct {
 	Metrics []string
 	// Keep is after which steps weights are kept; nil: after the last.
 	Keep []int
-	// Memory is how many GiB a stack may take while it trains; runs that would take more are split into several stacks.
+	// Memory is how many GiB training may take: runs that would take more are split into several stacks, and no more of these train at a time.
 	Memory float64
 
 	decoder *decoder

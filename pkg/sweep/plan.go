@@ -36,6 +36,7 @@ type Plan struct {
 	columns map[string][]train.Column  // that runs of a program have
 	partial []*results.IncompleteError // results that lack something of what is asked
 	told    []string                   // of each stack, what was said of its results
+	memory  int                        // bytes that stacks which train side by side may take; 0: as many as there are
 }
 
 // Stacks returns the stacks of a sweep, in the order of their first runs. Runs that share a mixture and a data stream are one stack, as
@@ -79,8 +80,12 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 		return nil, err
 	}
 	p, err := planOf(stacks, s.Metrics, s.Keep, store, on)
-	if err != nil || p.Missing() == 0 {
-		return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.memory = int(cmp.Or(s.Memory, spec.DefaultMemory) * (1 << 30))
+	if p.Missing() == 0 {
+		return p, nil
 	}
 	ours := map[string]bool{}
 	for _, stack := range stacks {
@@ -302,13 +307,16 @@ func (p *Plan) workers(b *backend.Backend) int {
 	return max(1, min(n, b.Parts()))
 }
 
-// fitting returns how many of so many workers the machine's memory is enough for; an error where it is for none. What an accelerator has
-// go-xla v0.4.4 doesn't tell.
+// fitting returns how many of so many workers the sweep's memory and the machine's are enough for; an error where it is for none. What an
+// accelerator has go-xla v0.4.4 doesn't tell.
 func (p *Plan) fitting(b *backend.Backend, workers int) (int, error) {
 	if b.Identity.Name != "xla:cpu" && b.Identity.Name != "go" {
 		return workers, nil
 	}
 	_, left := p.Cost()
+	if p.memory > 0 && left.Memory > 0 {
+		workers = max(1, min(workers, p.memory/left.Memory))
+	}
 	return workersFor(left.Memory, machineMemory(), workers)
 }
 

@@ -274,6 +274,7 @@ func (p *program) finalize() {
 		}
 	}
 	clear(p.on)
+	backend.Trim()
 }
 
 // advanced records that steps of a stack are done; fresh are those that were taken now, on a backend.

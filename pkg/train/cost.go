@@ -26,7 +26,7 @@ const Garbage = 48 << 20
 
 // What the process takes on XLA's CPU plugin, with 8% for other machines.
 const (
-	process  = 200 << 20 // without a program: of XLA's code, its client, and of Go what is no garbage
+	process  = 230 << 20 // without a program: of XLA's code, its client, and of Go what is no garbage
 	compiled = 9 << 20   // for each array of weights while a program is compiled, which is given back,
 	loaded   = 4 << 20   // and afterwards: operations grow with weights
 	scratch  = 1.55      // times the arrays of a step, for what products pack their operands into and what malloc can't use
