@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/gomlx/go-xla/compute/xla"
@@ -31,6 +32,9 @@ func openXLA(config string) (*Backend, error) {
 	version, err := plugin.Version()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read plugin: %w", err)
+	}
+	if n, err := strconv.Atoi(os.Getenv(threadsVar)); os.Getenv(threadsVar) != "" && (err != nil || n < 1 || n > 4096) {
+		return nil, fmt.Errorf("%s=%q: want how many threads XLA is to have, 1 … 4096", threadsVar, os.Getenv(threadsVar))
 	}
 	options = exact(plugin, options)
 	loaded, err := pjrt.GetPlugin(plugin.Path)

@@ -105,7 +105,7 @@ func BestOf(c Control, m Measure, run Runner) ([]Best, error) {
 	if err != nil {
 		return nil, err
 	}
-	design := results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{m.Column}, Final: c.Step == 0}
+	design := results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{m.Column}, Final: c.Step == 0, Absent: true}
 	if err := runs.Need(design); err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func TestExponentsOfFailedRuns(t *testing.T) {
 		}
 	}
 	_, err = Exponents(runs[:5]) // of the widest, seed 2 is missing
-	refused(t, "a missing run", err, "2 runs of the largest width", "3 seeds")
+	refused(t, "a missing run", err, "2 seeds of runs like", "width 64", "others have 3")
 }
 
 // What is not of coded tasks of one bit, or of runs that differ in more than width, has none of these measures.

@@ -31,7 +31,7 @@ func BestRates(runs results.Runs) ([]Rates, error) {
 	if slices.ContainsFunc(runs, func(r *results.Run) bool { return !r.Measured(column) }) {
 		column = "loss_sampled"
 	}
-	if err := runs.Need(results.Design{Vary: vary, Columns: []string{column}, Final: true}); err != nil {
+	if err := runs.Need(results.Design{Vary: vary, Columns: []string{column}, Final: true, Absent: true}); err != nil {
 		return nil, err
 	}
 	loss := func(r *results.Run) float64 { return Final(r, column, 1) }

@@ -85,7 +85,7 @@ func perSeed(all, runs results.Runs, of func(*results.Run) float64) (BySeed, err
 // SlopesOnWidth returns, for each seed, the slope of ln v on ln N over widths at the end of training, v being a column of the run's own.
 // Widths where v is not positive don't count; a seed of which a width failed or is missing has none.
 func SlopesOnWidth(runs results.Runs, column string) (BySeed, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{column}, Final: true}); err != nil {
+	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{column}, Final: true, Absent: true}); err != nil {
 		return nil, err
 	}
 	slopes, x, y := BySeed{}, map[uint32][]float64{}, map[uint32][]float64{}

@@ -127,7 +127,7 @@ func ParityLoss(runs results.Runs) (chart.Chart, error) {
 // has no loss: that of the others would make it look better than it is.
 func Rates(runs results.Runs) (chart.Chart, error) {
 	vary := []string{"net.width", "net.parameterization", "net.base", "train.rate"}
-	if err := runs.Need(results.Design{Vary: vary, Final: true}); err != nil {
+	if err := runs.Need(results.Design{Vary: vary, Final: true, Absent: true}); err != nil {
 		return chart.Chart{}, err
 	}
 	nets, err := claims.BestRates(runs)

@@ -45,9 +45,6 @@ func published(t *testing.T) (dir string, files []*results.File) {
 			files = append(files, file)
 		}
 	}
-	if len(files) == 0 && !t.Failed() {
-		t.Skipf("all %d published results are of the format before this one: run .ci/refresh", len(old))
-	}
 	for _, name := range old {
 		t.Errorf("%s is of the format before this one: run .ci/refresh", name)
 	}

@@ -166,6 +166,7 @@ type Design struct {
 	Vary    []string // keys of the settings in which runs may differ, as in "net.width"; "mixture.*": all below; seeds may always differ
 	Columns []string // that it reads
 	Final   bool     // it reads them at the end of training alone
+	Absent  bool     // it counts runs that are missing as failures; else they are an error
 }
 
 // allows reports whether runs may differ in a setting.
@@ -183,7 +184,7 @@ func (rs Runs) Need(d Design) error {
 	if len(rs) == 0 {
 		return fmt.Errorf("results: no runs: want those of a sweep that ran to its end")
 	}
-	if err := cmp.Or(unique(rs), rs.alike(d)); err != nil {
+	if err := cmp.Or(unique(rs), rs.alike(d), rs.even(d)); err != nil {
 		return err
 	}
 	for _, r := range rs {
@@ -252,6 +253,36 @@ func (rs Runs) alike(d Design) error {
 		}
 	}
 	return nil
+}
+
+// even returns an error where settings have fewer seeds than others: a run that is missing would be averaged away.
+func (rs Runs) even(d Design) error {
+	if d.Absent {
+		return nil
+	}
+	seeds := map[string]int{}
+	for _, r := range rs {
+		seeds[r.without()]++
+	}
+	most := slices.Max(slices.Collect(maps.Values(seeds)))
+	for _, r := range rs {
+		if n := seeds[r.without()]; n < most {
+			return fmt.Errorf("results: %d seeds of runs like %s (width %d, seed %d) where others have %d: a run is missing",
+				n, r.ID, r.Net.Width, r.Train.Seed, most)
+		}
+	}
+	return nil
+}
+
+// without returns the run's settings but for its seeds, as a text.
+func (r *Run) without() string {
+	var all []any
+	for _, s := range r.Settings() {
+		if !s.Seed && s.Path {
+			all = append(all, s.Value)
+		}
+	}
+	return fmt.Sprint(all...)
 }
 
 // OnNeed, if set, is told which columns of which files are needed, and whether at the end of training alone.

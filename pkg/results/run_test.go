@@ -112,12 +112,20 @@ func TestOneRunOneNumber(t *testing.T) {
 func TestNeedRefuses(t *testing.T) {
 	early := of(small())
 	early[0].Steps = []int{0, 5}
+	at := func(width int, seed uint32) spec.Run {
+		return with(func(r *spec.Run) { r.Net.Width, r.Train.Seed = width, seed })
+	}
+	uneven := of(at(2, 0), at(2, 1), at(3, 0))
+	if err := uneven.Need(Design{Vary: []string{"net.width"}, Absent: true}); err != nil {
+		t.Errorf("for a design that counts what is missing: %v", err)
+	}
 	for want, c := range map[string]struct {
 		runs Runs
 		of   Design
 	}{
-		"no runs":                     {nil, Design{}},
-		"not evaluated at its last":   {early, Design{}},
+		"no runs":                   {nil, Design{}},
+		"not evaluated at its last": {early, Design{}},
+		"1 seeds of runs like " + uneven[2].ID + " (width 3, seed 0) where others have 2": {uneven, Design{Vary: []string{"net.width"}}},
 		"residual of run":             {of(small()), Design{Columns: []string{"residual"}}},
 		"differ in net.width (2 and ": {of(small(), with(func(r *spec.Run) { r.Net.Width = 3 })), Design{Vary: []string{"train.*"}}},
 		"want runs that differ in net.width, seeds alone": {of(small(), with(func(r *spec.Run) { r.Train.Batch = 3 })),

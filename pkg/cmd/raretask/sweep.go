@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -362,6 +363,10 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 		fmt.Fprintf(os.Stderr, "raretask: %d of %d stacks have no results yet and are left out\n", e.Stacks-e.DoneStacks, e.Stacks)
 	}
 	files := slices.DeleteFunc(slices.Clone(of.plan.Done), func(f *results.File) bool { return f == nil })
+	if part := len(files) - len(slices.DeleteFunc(slices.Clone(files), of.published)); part > 0 {
+		fmt.Fprintf(os.Stderr, "raretask: %d of %d stacks are what notebooks draw of published results, not all steps and metrics; "+
+			"with RARETASK_PUBLISHED=0 `raretask sweep run` trains them\n", part, len(files))
+	}
 	if out == "" {
 		_, err := results.Export(cmd.OutOrStdout(), false, long, files)
 		return err
@@ -375,6 +380,9 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 	}
 	return show(cmd, e, func(w io.Writer) { fmt.Fprintf(w, "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks) })
 }
+
+// published reports whether a file came with the project.
+func (of *sweepOf) published(f *results.File) bool { return filepath.Dir(f.Path) == of.store.Published }
 
 // cleaned is what sweep clean prints.
 type cleaned struct {
