@@ -1,6 +1,7 @@
 package mixture
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -77,7 +78,17 @@ func Arrange(family tasks.Family, random tasks.Random, end *Node, rows int) *Bat
 	rowsB := Iota(g, shapes.Make(dtypes.Float32, rows), 0)
 	b := &Batch{Counts: Sub(end, begin), Task: between(rowsB, begin, end), end: end}
 	b.X, b.Y = family.Draw(random, b.Task)
+	of := family.Signature()
+	signed(b.X, of.Input, rows)
+	signed(b.Y, of.Target, rows)
 	return b
+}
+
+// signed panics unless v is what a family says that it draws for each of so many rows.
+func signed(v *Node, want tasks.Array, rows int) {
+	if shape := shapes.Make(want.Type, slices.Concat([]int{rows}, want.Dims)...); !v.Shape().Equal(shape) {
+		panic(fmt.Sprintf("mixture: a family drew %s: want %s, as its Signature says", v.Shape(), shape))
+	}
 }
 
 // between returns 1 where entries of v [n] lie in one of K intervals: [n, K].

@@ -22,7 +22,7 @@ type BottleneckSettings struct{}
 // Check implements Settings.
 func (BottleneckSettings) Check(width int, of tasks.Signature) error {
 	return cmp.Or(
-		tasks.Want(!of.Coded && len(of.Input.Dims) == 1, "kind", "bottleneck",
+		tasks.Want(!of.Coded && vector(of.Input), "kind", "bottleneck",
 			"another kind: a linear net needs vectors as inputs and a readout for each task, which this family has not"),
 		tasks.Want(width <= of.Input.Size(), "width", width, fmt.Sprintf("1 … %d, the inputs", of.Input.Size())),
 	)

@@ -25,7 +25,7 @@ type MLPSettings struct {
 func (s MLPSettings) Check(width int, of tasks.Signature) error {
 	return cmp.Or(
 		tasks.Want(s.Depth >= 1 && s.Depth <= 100, "depth", s.Depth, "1 … 100 hidden layers"),
-		tasks.Want(len(of.Input.Dims) == 1, "kind", "mlp", "another kind: this family's inputs are no vectors"),
+		tasks.Want(vector(of.Input), "kind", "mlp", "another kind: this family's inputs are no vectors"),
 	)
 }
 

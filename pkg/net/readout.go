@@ -1,11 +1,15 @@
 package net
 
 import (
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
 	"raretask/tasks"
 )
+
+// vector reports whether an array is a vector of numbers, rather than of tokens, say.
+func vector(a tasks.Array) bool { return len(a.Dims) == 1 && a.Type == dtypes.Float32 }
 
 // Scored returns the sums of losses of each task's samples [S, K], of predictions [B, S, ..., O] of one readout for all tasks, and how much
 // each task's positions count [K], nil where each sample counts once.
