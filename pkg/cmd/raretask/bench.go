@@ -8,13 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/backend"
 	"raretask/pkg/bench"
 	"raretask/pkg/lab"
 )
+
+func init() { verbs = append(verbs, newBenchCommand) }
 
 func newBenchCommand() *cobra.Command {
 	var peers bool
@@ -75,7 +76,10 @@ func benchCases(names []string, steps int) ([]bench.Case, error) {
 	for _, name := range names {
 		at := slices.IndexFunc(all, func(c bench.Case) bool { return c.Name == name })
 		if at < 0 {
-			known := xslices.Map(all, func(c bench.Case) string { return c.Name })
+			var known []string
+			for _, c := range all {
+				known = append(known, c.Name)
+			}
 			return nil, badUsage("no case is named %q; want %s", name, strings.Join(known, ", "))
 		}
 		cases = append(cases, all[at])

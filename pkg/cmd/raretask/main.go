@@ -14,16 +14,13 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/backend"
 )
 
-// verbs are the commands below raretask.
-var verbs = []func() *cobra.Command{
-	newBenchCommand, newDoctorCommand, newLabCommand, newReproduceCommand, newSetupCommand, newSweepCommand, newTheoryCommand,
-}
+// verbs are the commands below raretask; every verb's file adds its own in an init function.
+var verbs []func() *cobra.Command
 
 // A usageError is a mistake in what was asked for rather than in doing it: exit 2, not 1.
 type usageError struct{ error }
@@ -90,7 +87,10 @@ and bend them to a question of your own.`,
 
 // wantSubcommand stands for a verb that does nothing without one of its own verbs; cobra would show help and call that done.
 func wantSubcommand(cmd *cobra.Command, args []string) error {
-	names := xslices.Map(cmd.Commands(), (*cobra.Command).Name)
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
 	return badUsage("%s %s: want one of %s", cmd.CommandPath(), strings.Join(args, " "), strings.Join(names, ", "))
 }
 

@@ -17,6 +17,8 @@ import (
 	"raretask/pkg/spec"
 )
 
+func init() { verbs = append(verbs, newReproduceCommand) }
+
 func newReproduceCommand() *cobra.Command {
 	var job lab.Job
 	cmd := &cobra.Command{

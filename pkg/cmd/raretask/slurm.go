@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/results"
@@ -110,7 +109,11 @@ func waitForTasks(cmd *cobra.Command, slurm *sweep.Slurm) error {
 
 // tasks shows how far the tasks of a job array are.
 func (p *progress) tasks(s sweep.Progress, tasks []sweep.SlurmTasks) {
-	p.stacks(s, xslices.Map(tasks, sweep.SlurmTasks.String)...)
+	var texts []string
+	for _, t := range tasks {
+		texts = append(texts, t.String())
+	}
+	p.stacks(s, texts...)
 }
 
 // newSweepTaskCommand is what the tasks of a job array run.

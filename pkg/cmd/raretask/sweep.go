@@ -21,6 +21,8 @@ import (
 	"raretask/pkg/sweep"
 )
 
+func init() { verbs = append(verbs, newSweepCommand) }
+
 func newSweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep",

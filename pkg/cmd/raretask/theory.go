@@ -10,12 +10,13 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
 )
+
+func init() { verbs = append(verbs, newTheoryCommand) }
 
 func newTheoryCommand() *cobra.Command {
 	var widths []int
@@ -123,27 +124,29 @@ func closedForms(s *spec.Sweep, widths []int) ([]closedForm, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	name := func(m spec.Mixture) string { return fmt.Sprintf("%+v", m) }
 	var mixtures []spec.Mixture
-	own := map[string][]int{} // widths of each mixture
+	var own [][]int // widths of each mixture
+	known := map[string]int{}
 	for _, run := range runs {
-		if own[name(run.Mixture)] == nil {
-			mixtures = append(mixtures, run.Mixture)
+		key := fmt.Sprintf("%+v", run.Mixture)
+		at, found := known[key]
+		if !found {
+			at, mixtures, own = len(mixtures), append(mixtures, run.Mixture), append(own, nil)
+			known[key] = at
 		}
-		own[name(run.Mixture)] = append(own[name(run.Mixture)], run.Net.Width)
+		own[at] = append(own[at], run.Net.Width)
 	}
 	forms, numbers := make([]closedForm, len(mixtures)), 0
 	for i, m := range mixtures {
-		at := widths
-		if len(at) == 0 {
-			at = own[name(m)]
+		if len(widths) > 0 {
+			own[i] = widths
 		}
-		at = slices.Compact(slices.Sorted(slices.Values(at)))
-		if numbers += m.Signature().Input.Size() * (len(at) + 3); numbers > mostNumbers {
+		own[i] = slices.Compact(slices.Sorted(slices.Values(own[i])))
+		if numbers += m.Signature().Input.Size() * (len(own[i]) + 3); numbers > mostNumbers {
 			return nil, badUsage("theory: %d mixtures, %d widths of one of %d inputs: want inputs·widths of at most %d in all; "+
-				"--widths chooses some", len(mixtures), len(at), m.Signature().Input.Size(), mostNumbers)
+				"--widths chooses some", len(mixtures), len(own[i]), m.Signature().Input.Size(), mostNumbers)
 		}
-		if forms[i], err = closedFormOf(m, at); err != nil {
+		if forms[i], err = closedFormOf(m, own[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -157,8 +160,12 @@ func closedFormOf(s spec.Mixture, widths []int) (closedForm, error) {
 	}
 	dim := s.Signature().Input.Size()
 	form := closedForm{Mixture: s, Trace: m.Trace(), NStar: map[string][]int{}, NStarSome: map[string][]int{}}
-	form.Frequent = xslices.Map(m.Frequent(theory.FrequentShare), func(k int) int { return k + 1 })
-	form.TaskTrace = xslices.Map(xslices.Iota(0, m.Tasks()), m.TaskTrace)
+	for _, k := range m.Frequent(theory.FrequentShare) {
+		form.Frequent = append(form.Frequent, k+1)
+	}
+	for k := range m.Tasks() {
+		form.TaskTrace = append(form.TaskTrace, m.TaskTrace(k))
+	}
 	for _, width := range widths {
 		if width < 1 || width > dim {
 			return form, badUsage("--widths: %d: want 1 … %d, the inputs", width, dim)
