@@ -18,8 +18,8 @@ func newSetupCommand() *cobra.Command {
 		Long: `Installs what is missing into .raretask in the checkout, and nothing anywhere else: a pinned Python environment with
 JupyterLab, the Go kernel and its tools, and the XLA plugin. What is there and up to date is left alone.
 
-GOMLX_BACKEND=xla:cuda or xla:tpu installs that plugin; GOMLX_BACKEND=go needs none. Nobody publishes a digest of the CPU plugins for macOS and
-arm64: RARETASK_UNVERIFIED=1 fetches them all the same.`,
+GOMLX_BACKEND=xla:cuda or xla:tpu installs that plugin; GOMLX_BACKEND=go needs none. Nobody publishes a digest of the CPU
+plugins for macOS and arm64: RARETASK_UNVERIFIED=1 fetches them all the same.`,
 		Example: `  raretask setup
   GOMLX_BACKEND=xla:cuda raretask setup`,
 		Args: cobra.NoArgs,
