@@ -51,7 +51,7 @@ func CostOf(stack spec.Stack) Cost {
 //	+ pieces·(samples of some tasks, of all runs)
 //
 // An input is counted three times: the bits it is drawn of, and itself for products that read it row by row and column by column; in
-// bfloat16 two and a half times. Host is a copy of all weights, or of those of a width twice while they are drawn.
+// bfloat16 these are of half the size. Host is a copy of all weights, or of those of a width twice while they are drawn.
 func (c Cost) With(run spec.Run) Cost {
 	of, n, batch := run.Mixture.Signature(), run.New(), run.Train.Batch
 	used, activations := n.Cost()
@@ -61,11 +61,11 @@ func (c Cost) With(run spec.Run) Cost {
 		moments = 0
 	}
 	if c.sample == 0 { // what runs share
-		inputs := 6 * of.Input.Size()
+		inputs := 3
 		if run.Train.Products == "bfloat16" {
-			inputs -= of.Input.Size()
+			inputs = 2
 		}
-		c.sample = 4 * (inputs/2 + 2*of.Tasks + 4*of.Target.Size())
+		c.sample = 4 * (inputs*of.Input.Size() + 2*of.Tasks + 4*of.Target.Size())
 		c.trained = batch * c.sample
 	}
 	if run.Net != c.last {
