@@ -178,8 +178,9 @@ func (d Design) allows(s spec.Setting) bool {
 }
 
 // Need loads the columns of a design and checks the runs against it. It returns an error that names the setting in which runs differ
-// though they must not, a run that stands there twice, a column that a run has not, with the command that measures it, and a run that did
-// not train to its end.
+// though they must not, a run that stands there twice, a column that a run has not, with the command that measures it, a column
+// that is known at the end alone where it is read at all steps, settings with fewer seeds than others, and a run that did not train to its
+// end.
 func (rs Runs) Need(d Design) error {
 	if len(rs) == 0 {
 		return fmt.Errorf("results: no runs: want those of a sweep that ran to its end")
@@ -195,7 +196,10 @@ func (rs Runs) Need(d Design) error {
 		if err := r.load(d.Columns); err != nil {
 			return err
 		}
-		if c := slices.IndexFunc(d.Columns, r.lately); c >= 0 && !d.Final {
+		if d.Final {
+			continue
+		}
+		if c := slices.IndexFunc(d.Columns, r.lately); c >= 0 {
 			return fmt.Errorf("results: %s of run %s (width %d, seed %d) is known after its last step alone, of weights that were kept: "+
 				"want it at all of its steps; delete %s, and `raretask sweep run` trains it again",
 				d.Columns[c], r.ID, r.Net.Width, r.Train.Seed, r.file.Path)
@@ -260,13 +264,13 @@ func (rs Runs) even(d Design) error {
 	if d.Absent {
 		return nil
 	}
-	seeds := map[string]int{}
-	for _, r := range rs {
-		seeds[r.without()]++
+	settings, seeds := xslices.Map(rs, (*Run).without), map[string]int{}
+	for _, s := range settings {
+		seeds[s]++
 	}
 	most := slices.Max(slices.Collect(maps.Values(seeds)))
-	for _, r := range rs {
-		if n := seeds[r.without()]; n < most {
+	for i, r := range rs {
+		if n := seeds[settings[i]]; n < most {
 			return fmt.Errorf("results: %d seeds of runs like %s (width %d, seed %d) where others have %d: a run is missing",
 				n, r.ID, r.Net.Width, r.Train.Seed, most)
 		}
@@ -282,7 +286,7 @@ func (r *Run) without() string {
 			all = append(all, s.Value)
 		}
 	}
-	return fmt.Sprint(all...)
+	return fmt.Sprintln(all...)
 }
 
 // OnNeed, if set, is told which columns of which files are needed, and whether at the end of training alone.
