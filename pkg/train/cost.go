@@ -13,12 +13,12 @@ type Cost struct {
 	Host       int     // bytes of Memory that are copies of weights in Go's heap
 	Kept       int     // bytes of the weights that a plan keeps
 
-	sample, unused  int // bytes of a sample that is evaluated, and of what takes as much for any number of samples
-	trained         int // bytes of a batch that is trained on
-	state           int // bytes of the weights and moments of all runs
-	widths, largest int // widths, and the weights of the last one and of the one that has most
-	last            spec.Net
-	arrays          int // of weights of all widths
+	sample, unused int // bytes of a sample that is evaluated, and of what takes as much for any number of samples
+	inputs, batch  int // bytes of the inputs of a batch that is trained on, and of all else that is held for it
+	state          int // bytes of the weights and moments of all runs
+	width, widest  int // bytes that a step holds for the last width, inputs aside, and for the one of the most
+	last           spec.Net
+	arrays         int // of weights of all widths
 }
 
 // Garbage is how many bytes of Go's heap may wait to be collected while stacks train.
@@ -26,10 +26,12 @@ const Garbage = 48 << 20
 
 // What the process takes on XLA's CPU plugin, with 8% for other machines.
 const (
-	process  = 230 << 20 // without a program: of XLA's code, its client, and of Go what is no garbage
+	process  = 240 << 20 // without a program: of XLA's code, its client, and of Go what is no garbage
 	compiled = 9 << 20   // for each array of weights while a program is compiled, which is given back,
-	loaded   = 4 << 20   // and afterwards: operations grow with weights
-	scratch  = 1.55      // times the arrays of a step, for what products pack their operands into and what malloc can't use
+	loaded   = 13 << 18  // and afterwards: operations grow with weights
+	waste    = 1.2       // times the arrays of a step, for what malloc can't use
+	packed   = .4        // times those of the width that has most, for what products pack their operands into
+	drawn    = 2.95      // times the inputs of a batch while it is drawn
 	pieces   = 1.4       // times those of a piece that is evaluated
 )
 
@@ -47,11 +49,11 @@ func CostOf(stack spec.Stack) Cost {
 //	process + Garbage + Host + Host/4 (see package sweep)
 //	+ compiled·arrays, or
 //	+ loaded·arrays
-//	+ scratch·(state·2 (before and after a step) + weights (gradients) + batch (inputs, targets and activations of all runs))
+//	+ waste·(state·2 (before and after a step) + weights (gradients) + batch) + packed·widest
 //	+ pieces·(samples of some tasks, of all runs)
 //
-// An input is counted three times: the bits it is drawn of, and itself for products that read it row by row and column by column; in
-// bfloat16 these are of half the size. Host is a copy of all weights, or of those of a width twice while they are drawn.
+// A batch is what it is drawn of, the bits of its inputs and what becomes of them, or later its inputs for products that read them row by
+// row and column by column, and targets and activations of all runs. Host is a copy of all weights.
 func (c Cost) With(run spec.Run) Cost {
 	of, n, batch := run.Mixture.Signature(), run.New(), run.Train.Batch
 	used, activations := n.Cost()
@@ -66,28 +68,31 @@ func (c Cost) With(run spec.Run) Cost {
 			inputs = 2
 		}
 		c.sample = 4 * (inputs*of.Input.Size() + 2*of.Tasks + 4*of.Target.Size())
-		c.trained = batch * c.sample
+		c.inputs = 4 * batch * of.Input.Size()
+		c.batch = c.inputs*22/10 + 4*batch*(of.Tasks+4*of.Target.Size())
 	}
 	if run.Net != c.last {
-		c.last, c.widths = run.Net, 0
+		c.last, c.width = run.Net, 0
 		c.arrays += len(n.Weights())
 	}
-	c.widths += weights
-	c.largest = max(c.largest, c.widths)
 	c.Parameters += weights
 	c.FLOPs += 6 * float64(used) * float64(batch) * float64(run.Train.Steps)
 	c.state += 4 * (1 + moments) * weights
-	c.trained += 4 * batch * activations
+	held := 4 * batch * activations
 	c.sample += 4 * activations
 	if !of.Coded {
-		c.trained += 4 * net.ReadoutCost(of, run.Net.Width, batch)
+		held += 4 * net.ReadoutCost(of, run.Net.Width, batch)
 		unused := net.ReadoutCost(of, run.Net.Width, 0) // of the pairs that every batch has beside one for each tile
 		c.unused += 4 * unused
 		c.sample += 4 * (net.ReadoutCost(of, run.Net.Width, evaluationRows) - unused) / evaluationRows
 	}
+	c.batch += held
+	c.width += 4*(2*(1+moments)+1)*weights + held
+	c.widest = max(c.widest, c.width)
 	piece := c.unused + min(of.Tasks*evaluationRows*c.sample, max(pieceBytes, evaluationRows*c.sample))
-	c.Host = 4 * max(c.Parameters, 2*c.largest)
-	step := scratch*float64(2*c.state+4*c.Parameters+c.trained) + pieces*float64(piece)
+	c.Host = 4 * c.Parameters
+	step := waste*(float64(2*c.state+4*c.Parameters)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
+		pieces*float64(piece)
 	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays, loaded*c.arrays+int(step))
 	return c
 }

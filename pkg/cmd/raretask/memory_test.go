@@ -33,8 +33,13 @@ grid: {net.width: [256, 512, 1024]}
 	{"many tasks", `
 metrics: [loss_sampled]
 mixture: {tasks: 1000, dim: 4000, block: 4}
-train: {batch: 4096, steps: 8, warmup: 1, evaluations: 4}
+train: {batch: 16384, steps: 2, warmup: 1, evaluations: 1}
 grid: {net.width: [8, 64, 512]}
+`},
+	{"wide inputs", `
+mixture: {tasks: 10, dim: 4000, block: 4}
+train: {batch: 16384, steps: 2, warmup: 1, evaluations: 1}
+grid: {net.width: [64]}
 `},
 	{"many widths", `
 mixture: {tasks: 32, dim: 1024, block: 16}
