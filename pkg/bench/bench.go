@@ -26,7 +26,8 @@ type Case struct {
 // Cases returns the cases of the benchmark. A timed round of each takes seconds; steps, if not 0, sets its length.
 func Cases(steps int) ([]Case, error) {
 	seeds := []int{0, 1, 2, 3}
-	large := []spec.Axis{spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
+	large := []spec.Axis{spec.Vary("net.width", 2, 4, 8, 16, 32, 64, 128, 256), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
+	reduced := []spec.Axis{spec.Vary("net.width", 2, 4, 8, 16, 32, 48, 64, 96), spec.Vary("train.seed", 0, 1, 2)}
 	oneStream := spec.Vary("train.data", 0)
 	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.bits", 64), spec.Vary("train.batch", 1024),
 		spec.Vary("net.width", 16, 32, 64, 128, 256, 512), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
@@ -38,7 +39,7 @@ func Cases(steps int) ([]Case, error) {
 	}{
 		{"fig2", "the paper's Figure 2, one data stream for all seeds", "fig2", "paper", 16, append(slices.Clip(large), oneStream)},
 		{"fig2-streams", "the paper's Figure 2, a data stream for each seed", "fig2", "paper", 16, large},
-		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, nil},
+		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, reduced},
 		{"parity", "multitask sparse parity, one data stream for all seeds", "parity", "quick", 120, append(slices.Clip(parity), oneStream)},
 		{"parity-streams", "multitask sparse parity, a data stream for each seed", "parity", "quick", 120, parity},
 	} {
@@ -46,12 +47,7 @@ func Cases(steps int) ([]Case, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.preset == "parity" {
-			sweep, err = spec.Of(c.name, sweep.Base, c.changes...) // its own grid varies the tasks with the seeds
-		} else {
-			sweep, err = sweep.With(c.changes...)
-		}
-		if err != nil {
+		if sweep, err = spec.Of(c.name, sweep.Base, c.changes...); err != nil {
 			return nil, err
 		}
 		runs, err := sweep.Runs()

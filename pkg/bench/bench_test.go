@@ -28,7 +28,7 @@ func small(t *testing.T, shared bool, timed int) Case {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sweep, err = sweep.With(changes...); err != nil {
+	if sweep, err = spec.Of("small", sweep.Base, changes...); err != nil {
 		t.Fatal(err)
 	}
 	runs, err := sweep.Runs()

@@ -98,20 +98,12 @@ func run(s *spec.Sweep) (results.Runs, error) {
 }
 
 func progress(p sweep.Progress) string {
-	text := fmt.Sprintf("stack %d of %d", min(p.DoneStacks+1, p.Stacks), p.Stacks)
-	share := 0.
-	if p.Steps > 0 {
-		share = float64(p.DoneSteps) / float64(p.Steps)
-	}
-	text += fmt.Sprintf(", %.0f%%", 100*share)
-	if seconds := p.Elapsed.Seconds(); seconds > 0 {
-		text += fmt.Sprintf(", %.0f model-steps/s", float64(p.DoneSteps)/seconds)
-	}
+	text := p.Text()
 	if left := p.Left(); left > 0 {
-		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+		text += fmt.Sprintf(", about %s left", left.Round(time.Second))
 	}
 	if gonbui.IsNotebook {
-		return fmt.Sprintf("<progress max='1' value='%.3f' style='width:20em'></progress> %s", share, text)
+		return fmt.Sprintf("<progress max='%d' value='%d' style='width:20em'></progress> %s", max(1, p.Steps), p.DoneSteps, text)
 	}
 	return text
 }

@@ -40,7 +40,7 @@ func TestPublishedIsWhatAnalysesNeed(t *testing.T) {
 		t.Setenv(key, value)
 	}
 	t.Cleanup(func() { results.OnNeed = nil })
-	runs := Run(Spec("fig2"))
+	runs := Run(Spec("fig3"))
 	check := func(columns []string, steps int) {
 		t.Helper()
 		files, err := os.ReadDir(published)

@@ -23,9 +23,23 @@ func (s scale) cuts(values []float64) bool {
 }
 
 // scales settles both axes of a panel.
-func (p Panel) scales() (x, y scale) {
+func (p Panel) scales() (x, y, right scale) {
+	var other Panel // what stands on the right axis
+	for _, l := range p.Layers {
+		if l.Right {
+			l.Right = false
+			other.Layers = append(other.Layers, l)
+		}
+	}
+	if len(other.Layers) > 0 {
+		other.Y = p.Right
+		_, right, _ = other.scales()
+	}
 	var xs, ys, xSpread, ySpread, xEdges, yEdges []float64
 	for _, l := range p.Layers {
+		if l.Right {
+			l.Y, l.Low, l.High = nil, nil, nil
+		}
 		// References lie where theory puts them, not on the grid of the measured points.
 		if l.Kind == Rule || l.Kind == Step {
 			xSpread, ySpread = append(xSpread, l.X...), append(ySpread, l.Y...)
@@ -40,18 +54,22 @@ func (p Panel) scales() (x, y scale) {
 			yEdges = append(yEdges, edges...)
 		}
 	}
-	return p.X.scale(xs, xSpread, xEdges), p.Y.scale(ys, ySpread, yEdges)
+	return p.X.scale(xs, xSpread, xEdges), p.Y.scale(ys, ySpread, yEdges), right
 }
 
 // scale settles limits and ticks. values are coordinates of measured points, spread those of references and
-// intervals, edges those of a map's cells, at which the axis ends.
+// intervals, edges those of a map's cells, at which the axis ends whatever lies beyond.
 func (a Axis) scale(values, spread, edges []float64) scale {
 	if n := len(a.Categories); n > 0 {
 		return scale{min: -.5, max: float64(n) - .5, ticks: xslices.Iota(0., n), labels: a.Categories}
 	}
 	s := scale{min: a.Min, max: a.Max, log: a.Log}
 	if a.Min == 0 && a.Max == 0 {
-		s.min, s.max = a.limits(slices.Concat(values, spread, edges), len(edges) > 0)
+		all := edges
+		if len(edges) == 0 {
+			all = slices.Concat(values, spread)
+		}
+		s.min, s.max = a.limits(all, len(edges) > 0)
 	}
 	if a.Ticks != nil {
 		s.ticks = slices.DeleteFunc(slices.Clone(a.Ticks), func(t float64) bool { return s.cuts([]float64{t}) })
@@ -191,16 +209,27 @@ func plainly(v float64) string {
 	return strings.TrimRight(strings.TrimRight(mantissa, "0"), ".") + "e" + strconv.Itoa(power)
 }
 
-// valueRange returns the limits of a map's colours: as set, or over all maps of the figure that show the same quantity.
+// valueRange returns the limits of a layer's colours: as set, or over all layers of the figure that show the same quantity.
 func (f Chart) valueRange(of Layer) (low, high float64) {
 	if of.ValueMin != 0 || of.ValueMax != 0 {
 		return of.ValueMin, of.ValueMax
 	}
 	var values []float64
 	for _, l := range f.layers() {
-		if l.Kind == Heat && l.ValueLabel == of.ValueLabel {
+		if l.ValueLabel == of.ValueLabel {
 			values = append(values, l.Value...)
 		}
 	}
-	return Axis{}.limits(values, true)
+	return Axis{Log: of.ValueLog}.limits(values, true)
+}
+
+// valueTicks are the ticks of a layer's colour bar.
+func (f Chart) valueTicks(of Layer) ([]float64, []string) {
+	low, high := f.valueRange(of)
+	at, labels := ticks(low, high, of.ValueLog, of.ValueLog && powersOfTwo(of.Value))
+	if of.ValueLog || slices.ContainsFunc(of.Value, func(v float64) bool { return v != math.Trunc(v) }) {
+		return at, labels
+	}
+	at = slices.DeleteFunc(at, func(t float64) bool { return t != math.Trunc(t) })
+	return at, xslices.Map(at, plainly)
 }

@@ -40,12 +40,13 @@ func (k Kind) String() string {
 }
 
 // Chart is a whole figure. Name (e.g. "fig2a") names its files; Columns is how many panels stand side by side, 0 for
-// automatic. Caption is not drawn: with the title it is the chart's description, which a screen reader reads.
+// automatic. Subtitle says of what runs it is, below the title. Caption is not drawn: with the title it is the chart's description, which a
+// screen reader reads.
 type Chart struct {
-	Name, Title, Caption string
-	Panels               []Panel
-	Columns              int
-	Choices              []Choice
+	Name, Title, Subtitle, Caption string
+	Panels                         []Panel
+	Columns                        int
+	Choices                        []Choice
 }
 
 // Choice is something that the reader of the interactive chart chooses from a list; layers with a Chosen are there for
@@ -56,19 +57,31 @@ type Choice struct {
 	Start   int
 }
 
-// Panel is one pair of axes with layers. Maps are drawn lowest, then bands, rules, lines and points, each in their order.
+// Panel is one pair of axes with layers, and where layers ask for it a second vertical axis on the right. Maps are drawn lowest, then
+// bands, rules, lines and points, each in their order. Facets are what all of its points have in common.
 type Panel struct {
-	Title  string
-	X, Y   Axis
-	Layers []Layer
+	Title       string
+	X, Y, Right Axis
+	Layers      []Layer
+	Facets      []Facet
 }
 
-// Axis says what a coordinate is. Label should hold the unit. Min and Max both 0 means automatic. With Categories,
+// Facet is a column of the table, such as "beta", with one value for a whole panel.
+type Facet struct {
+	Name  string
+	Value any // a number or a text
+}
+
+// Axis says what a coordinate is. Label should hold the unit; Name is its column in the table, the label's words before the unit where it
+// is empty. Min and Max both 0 means automatic. With Categories,
 // coordinates are 0, 1, 2, … and the axis shows the categories' names; Log, limits and Ticks don't apply then. Ticks are where the axis
-// is labelled, for example the widths that were trained, as far as they lie in its range; nil means round numbers.
+// is labelled, for example the widths that were trained, as far as they lie in its range; nil means round numbers. Reverse has it run the
+// other way, down or to the left.
 type Axis struct {
 	Label      string
+	Name       string
 	Log        bool
+	Reverse    bool
 	Min, Max   float64
 	Ticks      []float64
 	Categories []string
@@ -79,18 +92,24 @@ type Axis struct {
 //
 // Name is its entry in the legend ("" for none); layers of one name share an entry, so a line, its band and its points
 // should have the same Name and Color. Color is an index of the colour-blind-safe palette, what Ordered returns for
-// series with an order (widths), or Black. ValueLabel names the colour bar of a map; ValueMin and ValueMax both 0 means
-// automatic, over all maps of the figure with the same label.
+// series with an order (widths), or Black. Shape is a marker's, counted from 1; 0 is that of the colour. Right puts a layer on the panel's
+// second axis.
+//
+// Value colours a map's cells, points, or lines (of one value each), by a colour bar that ValueLabel names; ValueName is its column in
+// the table. ValueMin and ValueMax both 0 means automatic, over all layers of the figure with the same label.
 type Layer struct {
 	Kind               Kind
 	Name               string
 	Color              int
-	Dashed             bool
+	Shape              int
+	Dashed, Right      bool
 	X, Y               []float64
 	Low, High          []float64
 	Value              []float64
 	ValueLabel         string
+	ValueName          string
 	ValueMin, ValueMax float64
+	ValueLog           bool
 	Fields             []Field
 	Chosen             []int // the option of each of the figure's choices that this layer is of; nil: all
 }
@@ -157,6 +176,9 @@ func (f Chart) check() error {
 		if err := p.Y.check(); err != nil {
 			return fmt.Errorf("%s: y axis %w", where, err)
 		}
+		if err := p.Right.check(); err != nil {
+			return fmt.Errorf("%s: right axis %w", where, err)
+		}
 		for j, l := range p.Layers {
 			if err := cmp.Or(l.check(p), f.checkChosen(l), checkColor(l, colors)); err != nil {
 				return fmt.Errorf("%s, layer %d %q (%s): %w", where, j+1, l.Name, l.Kind, err)
@@ -214,10 +236,13 @@ func (l Layer) check(p Panel) error {
 	if !validColor(l.Color) {
 		return fmt.Errorf("colour %d: want 0 … %d, what Ordered returns, or Black", l.Color, len(palette)-1)
 	}
-	if err := l.checkLengths(); err != nil {
+	if l.Shape < 0 || l.Shape > len(shapes) {
+		return fmt.Errorf("shape %d: want 0 … %d", l.Shape, len(shapes))
+	}
+	if err := l.checkLengths(p); err != nil {
 		return err
 	}
-	if err := cmp.Or(p.X.admits("x", l.X), p.Y.admits("y", l.Y)); err != nil {
+	if err := cmp.Or(p.X.admits("x", l.X), p.vertical(l).admits("y", l.Y), l.admitsValues()); err != nil {
 		return err
 	}
 	if l.Kind == Heat {
@@ -240,9 +265,23 @@ func (a Axis) admits(name string, values []float64) error {
 	return nil
 }
 
-func (l Layer) checkLengths() error {
+// vertical is the axis on which a layer stands.
+func (p Panel) vertical(l Layer) Axis {
+	if l.Right {
+		return p.Right
+	}
+	return p.Y
+}
+
+func (l Layer) admitsValues() error {
+	return Axis{Log: l.ValueLog}.admits("value", l.Value)
+}
+
+func (l Layer) checkLengths(p Panel) error {
 	rule, spread := l.Kind == Rule, len(l.Low) > 0 || len(l.High) > 0
 	switch {
+	case len(l.Value) > 0 && l.Kind != Heat && l.Kind != Points && l.Kind != Line:
+		return fmt.Errorf("values of a %s: want a map, points or a line", l.Kind)
 	case rule && (len(l.X) > 0) == (len(l.Y) > 0):
 		return fmt.Errorf("a rule with %d x and %d y: want one of them alone", len(l.X), len(l.Y))
 	case spread && l.Kind != Points && l.Kind != Band:
@@ -257,7 +296,7 @@ func (l Layer) checkLengths() error {
 		{"x", l.X, !rule}, {"y", l.Y, !rule && l.Kind != Band},
 		{"low", l.Low, l.Kind == Band || spread}, {"high", l.High, l.Kind == Band || spread}, {"value", l.Value, l.Kind == Heat},
 	}
-	names := slices.Clone(header)
+	names := []string{"panel", "series", p.X.column("x"), p.vertical(l).column("y")}
 	for _, field := range l.Fields {
 		if field.Name == "" || slices.Contains(names, field.Name) {
 			return fmt.Errorf("field %q: want a name that no other column has", field.Name)

@@ -2,48 +2,84 @@ package chart
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
-// header is that of every table, before the fields.
-var header = []string{"panel", "layer", "kind", "x", "y", "low", "high", "value"}
-
-// CSV returns what is plotted as one long table, a row per point.
-//
-//	panel,layer,kind,x,y,low,high,value,<fields of all layers in order of appearance>
-//
-// panel is the panel's title (its number where it has none), layer the layer's name. On an axis of categories x and y are
-// their names. Numbers have six digits; a missing one is an empty field. It returns an error when the figure can't be
-// drawn, naming panel and layer.
+// CSV returns what is plotted as one tidy table, a row for each point: its panel (the title, or the number where it has none) and the
+// panel's facets, its series, its fields, and its coordinates and value under the names of what they are, with _low and _high for the ends
+// of an interval. On an axis of categories coordinates are their names. Numbers have six digits; a missing one is an empty field. It
+// returns an error when the figure can't be drawn, naming panel and layer.
 func (f Chart) CSV() ([]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	fields := fieldNames(f.layers())
-	var out bytes.Buffer
-	table := csv.NewWriter(&out)
-	table.Write(append(slices.Clone(header), fields...)) // a buffer takes everything
-	for i, p := range f.Panels {
-		title := p.Title
-		if title == "" {
-			title = strconv.Itoa(i + 1)
+	// Columns in their order: of the panel, of the points' fields, and of their numbers.
+	header := [][]string{{"panel"}, {"series"}, nil}
+	var rows []map[string]string
+	add := func(at int, row map[string]string, name, cell string) {
+		if row[name] = cell; !slices.Contains(slices.Concat(header...), name) {
+			header[at] = append(header[at], name)
 		}
-		for _, l := range p.Layers {
-			for row := range l.rows() {
-				record := []string{title, l.Name, l.Kind.String(), p.X.cell(l.X, row), p.Y.cell(l.Y, row),
-					cell(l.Low, row), cell(l.High, row), cell(l.Value, row)}
-				for _, name := range fields {
-					record = append(record, l.field(name, row))
+	}
+	for i, p := range f.Panels {
+		facets := map[string]string{"panel": cmp.Or(p.Title, strconv.Itoa(i+1))}
+		for _, facet := range p.Facets {
+			add(0, facets, facet.Name, fmt.Sprint(facet.Value))
+		}
+		add(2, map[string]string{}, p.X.column("x"), "")
+		for _, t := range p.tracks() {
+			for at := range t.rows() {
+				row := maps.Clone(facets)
+				add(1, row, "series", t.Name)
+				for _, field := range t.Fields {
+					add(1, row, field.Name, cell(field.Values, at))
 				}
-				table.Write(record)
+				for _, q := range t.quantities(p) {
+					add(2, row, q.name, q.axis.cell(q.values, at))
+				}
+				rows = append(rows, row)
 			}
 		}
 	}
+	var out bytes.Buffer
+	table := csv.NewWriter(&out)
+	names := slices.Concat(header...)
+	table.Write(names) // a buffer takes everything
+	for _, row := range rows {
+		table.Write(xslices.Map(names, func(name string) string { return row[name] }))
+	}
 	table.Flush()
 	return out.Bytes(), table.Error()
+}
+
+// quantity is a column of a track's numbers.
+type quantity struct {
+	name   string
+	axis   Axis
+	values []float64
+}
+
+// quantities are what a track has numbers of.
+func (t track) quantities(p Panel) []quantity {
+	y := p.vertical(t.Layer)
+	all := []quantity{{p.X.column("x"), p.X, t.X}, {y.column("y"), y, t.Y}, {y.column("y") + "_low", y, t.Low},
+		{y.column("y") + "_high", y, t.High}, {cmp.Or(t.ValueName, Axis{Label: t.ValueLabel}.column("value")), Axis{}, t.Value}}
+	return slices.DeleteFunc(all, func(q quantity) bool { return len(q.values) == 0 })
+}
+
+// column is the axis' name in a table.
+func (a Axis) column(unnamed string) string {
+	label, _, _ := strings.Cut(a.Label, " (")
+	return cmp.Or(a.Name, label, unnamed)
 }
 
 func cell(values []float64, row int) string {

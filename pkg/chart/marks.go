@@ -10,10 +10,11 @@ import (
 )
 
 // marks are what draws the tracks of one kind: one mark for all series in the legend, one for each look of those that aren't.
-func (w *writer) marks(tracks []track, kind Kind, isMap bool, x, y scale, tip object) []any {
+func (w *writer) marks(d drawing, kind Kind) []any {
 	var marks []any
+	tracks, x, y, tip := d.tracks, d.x, d.y, d.tip
 	low, high := ends(tracks, y)
-	for _, g := range grouped(tracks, kind) {
+	for _, g := range grouped(tracks, kind, d.right) {
 		filter, detail := only(tracks, g), object{"field": "l", "type": "nominal"}
 		first := tracks[g[0]]
 		mark, encoding := object{"clip": true}, object{}
@@ -23,7 +24,7 @@ func (w *writer) marks(tracks []track, kind Kind, isMap bool, x, y scale, tip ob
 			if kind == Step {
 				mark["interpolate"] = "step-after"
 			}
-			if isMap {
+			if d.isMap {
 				under := maps.Clone(mark)
 				under["stroke"], under["strokeWidth"] = "white", haloWidth
 				halo := object{"detail": detail}
@@ -67,16 +68,17 @@ func unit(filter []any, mark, encoding object) object {
 }
 
 // grouped splits the tracks of a kind into those that one mark can draw.
-func grouped(tracks []track, kind Kind) [][]int {
+func grouped(tracks []track, kind Kind, right bool) [][]int {
 	var groups [][]int
 	for i, t := range tracks {
-		if !slices.Contains(t.kinds, kind) {
+		if t.Right != right || !slices.Contains(t.kinds, kind) {
 			continue
 		}
 		at := slices.IndexFunc(groups, func(g []int) bool {
 			o := tracks[g[0]]
 			alike := t.Name != "" && o.Name != "" || t.Name == o.Name && t.Color == o.Color && t.Dashed == o.Dashed
-			return alike && (kind != Points || t.shape() == o.shape()) && (len(t.X) > 0) == (len(o.X) > 0)
+			return alike && (kind != Points || t.shape() == o.shape()) && (len(t.X) > 0) == (len(o.X) > 0) &&
+				(len(t.Value) > 0) == (len(o.Value) > 0)
 		})
 		if at < 0 {
 			at = len(groups)
@@ -99,14 +101,23 @@ func only(tracks []track, chosen []int) []any {
 // has none. The first one with a name listens to the legend.
 func (w *writer) series(filter []any, l Layer, mark, encoding object) object {
 	stroke := mark["type"] == "line" || l.Kind == Rule
+	byValue := len(l.Value) > 0
+	if byValue {
+		channel := map[bool]string{true: "stroke", false: "fill"}[mark["type"] != "point"]
+		encoding[channel] = w.byValue(l)
+	}
 	if l.Name == "" {
-		mark["color"] = hex(colorOf(l.Color))
+		if !byValue {
+			mark["color"] = hex(colorOf(l.Color))
+		}
 		if stroke && l.Dashed {
 			mark["strokeDash"] = dashed
 		}
 		return unit(filter, mark, encoding)
 	}
-	encoding["color"] = w.byName("color")
+	if !byValue {
+		encoding["color"] = w.byName("color")
+	}
 	if stroke {
 		encoding["strokeDash"] = w.byName("strokeDash")
 	}
@@ -117,6 +128,22 @@ func (w *writer) series(filter []any, l Layer, mark, encoding object) object {
 		u["params"] = []any{object{"name": "chosen", "bind": "legend", "select": object{"type": "point", "fields": []any{"series"}}}}
 	}
 	return u
+}
+
+// byValue colours by a layer's values. Bars that are told alike are drawn once, where panels share them.
+func (w *writer) byValue(l Layer) object {
+	low, high := w.valueRange(l)
+	at, labels := w.valueTicks(l)
+	kind, scheme := "linear", object{"name": "viridis", "extent": []any{0., 1.}}
+	if l.ValueLog {
+		kind = "log"
+	}
+	if l.Kind != Heat {
+		scheme["extent"] = []any{0., .9} // without the palest end, as Ordered
+	}
+	return object{"field": "value", "type": "quantitative",
+		"scale":  object{"type": kind, "domain": []any{low, high}, "scheme": scheme, "clamp": true},
+		"legend": labelled(at, labels, object{"title": list(wrapped(l.ValueLabel)), "type": "gradient", "gradientLength": w.bar})}
 }
 
 // chosenOnly fades what the legend's choice leaves out; without a choice nothing is.
@@ -166,40 +193,41 @@ func legendColumns(names []string) float64 {
 }
 
 // hovers are invisible points on lines and bands, which have none to hover over.
-func hovers(tracks []track, y scale, tip object) []any {
+func hovers(d drawing) []any {
 	var marks []any
-	low, _ := ends(tracks, y)
+	tracks := d.tracks
+	low, _ := ends(tracks, d.y)
 	for _, key := range []string{"y", low} {
-		var chosen []int
-		for i, t := range tracks {
-			shown := slices.ContainsFunc(t.kinds, func(k Kind) bool { return k == Points || k == Rule || k == Heat })
-			if !shown && (len(t.Y) > 0) == (key == "y") {
-				chosen = append(chosen, i)
-			}
-		}
+		chosen := where(tracks, func(t track) bool {
+			shown := t.Right != d.right || slices.ContainsFunc(t.kinds, func(k Kind) bool { return k == Points || k == Rule || k == Heat })
+			return !shown && (len(t.Y) > 0) == (key == "y")
+		})
 		if len(chosen) > 0 {
 			marks = append(marks, unit(only(tracks, chosen), object{"type": "point", "opacity": 0., "size": 150., "clip": true},
-				object{"y": object{"field": key}, "tooltip": tip}))
+				object{"y": object{"field": key}, "tooltip": d.tip}))
 		}
 	}
 	return marks
 }
 
 // maps are the cells of the panel's maps, and the mark of those without a value.
-func (w *writer) maps(p Panel, tracks []track, height float64, tip object) []any {
+func (w *writer) maps(p Panel, d drawing) []any {
 	var maps []any
+	tracks, tip := d.tracks, d.tip
 	for i, t := range tracks {
 		if t.Kind != Heat {
 			continue
 		}
 		steps := slices.Concat(only(tracks, []int{i}), edges("x", p.X, t.X), edges("y", p.Y, t.Y))
-		low, high := w.valueRange(t.Layer)
-		at, labels := linearTicks(low, high)
-		fill := object{"field": "value", "type": "quantitative",
-			"scale":  object{"type": "linear", "domain": []any{low, high}, "scheme": "viridis", "clamp": true},
-			"legend": labelled(at, labels, object{"title": list(wrapped(t.ValueLabel)), "gradientLength": height - 50})}
+		fill := w.byValue(t.Layer)
 		// Cells overlap by a fraction of a pixel: the browser would blend white into edges that only touch.
-		rect := object{"type": "rect", "clip": true, "x2Offset": .7, "y2Offset": -.7}
+		overlap := func(a Axis, size float64) float64 {
+			if a.Reverse {
+				return -size
+			}
+			return size
+		}
+		rect := object{"type": "rect", "clip": true, "x2Offset": overlap(p.X, .7), "y2Offset": overlap(p.Y, -.7)}
 		cells := []any{unit([]any{object{"filter": "isValid(datum.value)"}}, rect, object{"fill": fill, "tooltip": tip})}
 		if t.gaps() {
 			missing := []any{object{"filter": "!isValid(datum.value)"}, calculate("series", literal(missingName))}
@@ -224,6 +252,16 @@ func (l Layer) gaps() bool {
 	return l.Kind == Heat && slices.ContainsFunc(l.Value, func(v float64) bool { return !finite(v) })
 }
 
+// where returns the tracks that pass a test, as l counts them.
+func where(tracks []track, test func(track) bool) (chosen []int) {
+	for i, t := range tracks {
+		if test(t) {
+			chosen = append(chosen, i)
+		}
+	}
+	return chosen
+}
+
 // tooltip is the expression of what a point tells: all its numbers and fields under readable names.
 func tooltip(p Panel, tracks []track) string {
 	var parts, names []string
@@ -237,20 +275,27 @@ func tooltip(p Panel, tracks []track) string {
 	if slices.ContainsFunc(tracks, func(t track) bool { return t.Name != "" }) {
 		add("series", "", "datum.series", "datum.series")
 	}
-	for _, c := range []struct {
-		key string
+	type axis struct {
+		key, present string
 		Axis
-	}{{"x", p.X}, {"y", p.Y}} {
-		value := "datum." + c.key
-		if len(c.Categories) > 0 {
-			value = literal(c.Categories) + "[" + value + "]"
+	}
+	axes := []axis{{"x", "isValid(datum.x)", p.X}, {"y", "isValid(datum.y)", p.Y}}
+	if right := where(tracks, func(t track) bool { return t.Right }); len(right) > 0 {
+		on := "indexof(" + literal(list(right)) + ", datum.l) >= 0"
+		axes[1].present += " && !(" + on + ")"
+		axes = append(axes, axis{"y", "isValid(datum.y) && " + on, p.Right})
+	}
+	for _, a := range axes {
+		value := "datum." + a.key
+		if len(a.Categories) > 0 {
+			value = literal(a.Categories) + "[" + value + "]"
 		}
-		add(c.Label, c.key, "isValid(datum."+c.key+")", value)
+		add(a.Label, a.key, a.present, value)
 	}
 	add("low", "", "isValid(datum.low)", "datum.low")
 	add("high", "", "isValid(datum.high)", "datum.high")
 	for i, t := range tracks {
-		if t.Kind == Heat {
+		if len(t.Value) > 0 {
 			add(t.ValueLabel, "value", fmt.Sprintf("datum.l === %d", i), fmt.Sprintf("isValid(datum.value) ? datum.value : %q", missingName))
 		}
 	}
@@ -262,11 +307,17 @@ func tooltip(p Panel, tracks []track) string {
 
 // shape tells the palette's colours apart in grey, too.
 func (l Layer) shape() string {
-	if l.Color < 0 || l.Color >= len(palette) {
-		return "circle"
+	switch {
+	case l.Shape > 0:
+		return shapes[l.Shape-1]
+	case l.Color < 0 || l.Color >= len(palette):
+		return shapes[0]
 	}
-	return [...]string{"circle", "square", "triangle-up", "diamond"}[l.Color%4]
+	return shapes[l.Color%4]
 }
+
+// shapes of markers; a vertical bar last, which is a mark on an axis.
+var shapes = [...]string{"circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"}
 
 // dashes tell lines of the palette's colours apart in grey, where they have no points; dashed is what a layer asks for.
 var (

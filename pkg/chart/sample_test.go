@@ -8,7 +8,7 @@ import (
 // sampleMap is a map with a staircase, a hole and another quantity beside it, as in Fig. 2a.
 func sampleMap() Chart {
 	heat := Layer{Kind: Heat, ValueLabel: "loss / Tr C"}
-	rank := Field{Name: "task"}
+	rank := Field{Name: "rank"}
 	for n := 1; n <= 8; n++ {
 		for k := 1; k <= 16; k++ {
 			v := 1 / (1 + math.Pow(2, float64(n))/float64(k*k))
@@ -72,4 +72,23 @@ func sampleLines() Chart {
 	fourth := Panel{Title: "Nothing measured", X: Axis{Label: "step"}, Y: Axis{Label: "loss (bits)"}, Layers: []Layer{
 		{Kind: Line, Color: 0, X: []float64{0, 1}, Y: []float64{math.NaN(), math.NaN()}}}}
 	return Chart{Name: "lines", Title: "Every kind of layer", Panels: []Panel{first, second, third, fourth}}
+}
+
+// sampleValues has lines and points that are coloured by value, and a second axis.
+func sampleValues() Chart {
+	x := []float64{1, 2, 4}
+	same := func(v float64) []float64 { return []float64{v, v, v} }
+	panel := func(title string) Panel {
+		return Panel{Title: title, X: Axis{Label: "width N (neurons)", Name: "width", Log: true}, Y: Axis{Label: "signal", Reverse: true},
+			Right: Axis{Label: "gain and decay", Name: "change"}, Facets: []Facet{{"beta", .5}},
+			Layers: []Layer{
+				{Kind: Line, Color: Black, X: x, Y: x, Value: same(1), ValueLabel: "task (rank)", ValueName: "task"},
+				{Kind: Line, Color: Black, X: x, Y: same(2), Value: same(3), ValueLabel: "task (rank)", ValueName: "task"},
+				{Kind: Line, Name: "gain", Color: 2, Dashed: true, Right: true, X: x, Y: []float64{10, 20, 30}},
+			}}
+	}
+	points := panel("points")
+	points.Layers = append(points.Layers[2:], Layer{Kind: Points, Name: "rare", Color: Black, Shape: 4, X: x, Y: x, Value: []float64{1, 2, 3},
+		ValueLabel: "task (rank)", ValueName: "task"})
+	return Chart{Name: "values", Title: "Colours by value", Subtitle: "of three seeds", Panels: []Panel{panel("lines"), points}}
 }

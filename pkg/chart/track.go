@@ -44,10 +44,11 @@ func (t track) takes(l Layer) bool {
 	if !sharing(t.Kind) || !sharing(l.Kind) || slices.Contains(t.kinds, l.Kind) {
 		return false
 	}
-	if t.Name != l.Name || t.Color != l.Color || t.Dashed != l.Dashed || !slices.Equal(t.Chosen, l.Chosen) {
+	if t.Name != l.Name || t.Color != l.Color || t.Dashed != l.Dashed || t.Right != l.Right || !slices.Equal(t.Chosen, l.Chosen) {
 		return false
 	}
-	if !slices.EqualFunc(t.X, l.X, samePoint) || !agree(t.Y, l.Y) || !agree(t.Low, l.Low) || !agree(t.High, l.High) {
+	if !slices.EqualFunc(t.X, l.X, samePoint) || !agree(t.Y, l.Y) || !agree(t.Low, l.Low) || !agree(t.High, l.High) ||
+		!slices.EqualFunc(t.Value, l.Value, samePoint) {
 		return false
 	}
 	for _, field := range l.Fields {

@@ -47,18 +47,25 @@ func (f Chart) VegaLite() (map[string]any, error) {
 	w := writer{Chart: f, entries: f.entries()}
 	width := f.width(columns)
 	panels := xslices.Map(f.Panels, func(p Panel) any { return w.panel(p, width) })
-	title, words, params := any(f.Title), literal(f.Title+": "), []any{}
+	title, words, params := object{"text": f.Title, "anchor": "start", "fontSize": float64(titleSize)}, literal(f.Title+": "), []any{}
+	if f.Subtitle != "" {
+		title["subtitle"], title["subtitleColor"], title["subtitleFontSize"] = f.Subtitle, hex(grey), float64(tickSize)
+	}
 	for i, c := range f.Choices { // each a list that the reader chooses from
 		words += fmt.Sprintf(" + %s + choice%d", literal(strings.Repeat(", ", min(i, 1))+c.Name+" "), i)
-		title = object{"expr": words}
+		title["text"] = object{"expr": words}
 		params = append(params, object{"name": fmt.Sprintf("choice%d", i), "value": c.Options[c.Start],
 			"bind": object{"input": "select", "options": list(c.Options), "name": c.Name + " "}})
+	}
+	shared := "independent"
+	if f.oneBar() {
+		shared = "shared"
 	}
 	spec := object{
 		"$schema": vegaSchema, "name": f.Name, "description": strings.Trim(f.Title+". "+f.Caption, ". ") + ".", "background": "white",
 		"columns": float64(columns), "spacing": float64(columnGap), "concat": panels,
-		"title":   object{"text": title, "anchor": "start", "fontSize": float64(titleSize)},
-		"resolve": object{"scale": object{"fill": "independent"}},
+		"title":   title,
+		"resolve": object{"scale": object{"fill": shared, "stroke": shared}},
 		"config":  config(),
 	}
 	if len(f.Choices) > 0 {
@@ -88,20 +95,28 @@ func config() object {
 
 // width is that of a panel's data rectangle: what labels and colour bars of all columns leave, in equal parts.
 func (f Chart) width(columns int) float64 {
-	around := make([]float64, columns)
+	around, bar := make([]float64, columns), 0.
 	for i, p := range f.Panels {
-		_, y := p.scales()
+		_, y, right := p.scales()
 		room := textWidth(y.labels) + 36
-		if heat, ok := p.heat(); ok {
-			low, high := f.valueRange(heat)
-			_, labels := linearTicks(low, high)
-			room += 24 + max(22+textWidth(labels), textWidth(wrapped(heat.ValueLabel)))
-		} else {
+		if len(right.labels) > 0 {
+			room += textWidth(right.labels) + 36
+		}
+		if of, ok := p.valued(); ok {
+			_, labels := f.valueTicks(of)
+			bar = 24 + max(22+textWidth(labels), textWidth(wrapped(of.ValueLabel)))
+		}
+		if bar == 0 || f.oneBar() {
 			room += 10
+		} else {
+			room += bar
 		}
 		around[i%columns] = max(around[i%columns], room)
 	}
 	left := float64(Width - columnGap*(columns-1))
+	if f.oneBar() {
+		left -= bar
+	}
 	for _, room := range around {
 		left -= room
 	}
@@ -130,14 +145,27 @@ func wrapped(label string) []string {
 	return lines
 }
 
-// heat returns the panel's first map.
-func (p Panel) heat() (Layer, bool) {
+// valued returns the panel's first layer that is coloured by value.
+func (p Panel) valued() (Layer, bool) {
 	for _, l := range p.Layers {
-		if l.Kind == Heat {
+		if len(l.Value) > 0 {
 			return l, true
 		}
 	}
 	return Layer{}, false
+}
+
+// oneBar reports whether one colour bar serves several panels.
+func (f Chart) oneBar() bool {
+	n := 0
+	for _, p := range f.Panels {
+		first, _ := f.Panels[0].valued()
+		if of, ok := p.valued(); !ok || of.ValueLabel != first.ValueLabel || of.ValueLog != first.ValueLog {
+			return false
+		}
+		n++
+	}
+	return n > 1
 }
 
 // missingName stands for the cells without a value in the legend, and in a panel without a single number.
@@ -154,30 +182,56 @@ type writer struct {
 	Chart
 	entries   []entry
 	told      []string // channels
+	bar       float64  // length of the panel's colour bar
 	listening bool
 }
 
 func (w *writer) panel(p Panel, width float64) object {
 	tracks := p.tracks()
-	x, y := p.scales()
-	_, isMap := p.heat()
-	height := math.Round(min(max(.72*width, 190), 360))
+	x, y, right := p.scales()
+	isMap := slices.ContainsFunc(p.Layers, func(l Layer) bool { return l.Kind == Heat })
+	height := math.Round(min(max(.72*width, 130), 360))
+	w.bar = height - 50
 	// Encoded, not of the marks: from those, Vega-Lite 5.6 takes the mouse away when a legend listens.
-	tip := object{"value": object{"expr": tooltip(p, tracks)}}
-	layers := w.maps(p, tracks, height, tip)
-	for _, kind := range []Kind{Band, Rule, Line, Step} {
-		layers = append(layers, w.marks(tracks, kind, isMap, x, y, tip)...)
+	d := drawing{tracks: tracks, isMap: isMap, x: x, y: y, tip: object{"value": object{"expr": tooltip(p, tracks)}}}
+	layers := append(w.maps(p, d), w.all(d)...)
+	encoding, resolve := object{"x": channel("x", x, p.X, !isMap), "y": channel("y", y, p.Y, !isMap)}, object{}
+	if len(right.labels) > 0 {
+		d.right, d.y = true, right
+		other := channel("y", right, p.Right, false)
+		other["axis"].(object)["orient"] = "right"
+		layers = []any{object{"layer": layers, "encoding": object{"y": encoding["y"]}},
+			object{"layer": w.all(d), "encoding": object{"y": other}}}
+		delete(encoding, "y")
+		resolve["scale"] = object{"y": "independent"}
 	}
-	layers = append(layers, hovers(tracks, y, tip)...)
-	layers = append(layers, w.marks(tracks, Points, isMap, x, y, tip)...)
 	if p.empty() {
 		layers = append(layers, object{"data": object{"values": []any{object{}}},
 			"mark":     object{"type": "text", "text": missingName, "color": hex(grey), "fontSize": float64(labelSize)},
 			"encoding": object{"x": object{"value": width / 2}, "y": object{"value": height / 2}}})
 	}
 	return object{"title": p.Title, "width": width, "height": height,
-		"data": data(tracks), "transform": w.transform(tracks, y), "layer": layers,
-		"encoding": object{"x": channel("x", x, p.X, !isMap), "y": channel("y", y, p.Y, !isMap)}}
+		"data": data(tracks), "transform": w.transform(tracks, y), "layer": layers, "encoding": encoding, "resolve": resolve}
+}
+
+// drawing is what the marks of a panel are drawn with, on one of its vertical axes.
+type drawing struct {
+	tracks       []track
+	right, isMap bool
+	x, y         scale
+	tip          object
+}
+
+// all are the marks of an axis but for its maps.
+func (w *writer) all(d drawing) (layers []any) {
+	for _, kind := range []Kind{Band, Rule, Line, Step} {
+		layers = append(layers, w.marks(d, kind)...)
+	}
+	layers = slices.Concat(layers, hovers(d), w.marks(d, Points))
+	if len(w.entries) > 0 && !slices.Contains(w.told, "color") { // all series are coloured by value, which tells the legend nothing
+		layers = append(layers, unit(nil, object{"type": "point", "opacity": 0.}, object{"color": w.byName("color")}))
+	}
+	return layers
 }
 
 // transform names each point's series, drops what isn't chosen, and keeps an interval's end on a logarithmic axis.
@@ -224,8 +278,11 @@ func channel(key string, s scale, a Axis, grid bool) object {
 	if s.log {
 		placed = object{"type": "log", "domain": []any{s.min, s.max}, "nice": false}
 	}
+	if a.Reverse {
+		placed["reverse"] = true
+	}
 	return object{"field": key, "type": "quantitative", "scale": placed,
-		"axis": labelled(s.ticks, s.labels, object{"title": a.Label, "grid": grid, "labelOverlap": true})}
+		"axis": labelled(s.ticks, s.labels, object{"title": a.Label, "grid": grid, "labelOverlap": true, "labelSeparation": 3.})}
 }
 
 // labelled adds the places of an axis' or legend's labels and the labels.

@@ -3,9 +3,11 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/support/xslices"
 
@@ -17,14 +19,14 @@ import (
 
 // Sizing is what the size of a net is counted in.
 type Sizing struct {
-	Label, Symbol string // of an axis, and of a size in legends
-	Of            func(*results.Run) int
+	Label, Name, Symbol string // of an axis, of a column, and of a size in legends
+	Of                  func(*results.Run) int
 }
 
 // Sizes of nets.
 var (
-	Width      = Sizing{"width N (neurons)", "N", results.Width}
-	Parameters = Sizing{"parameters P", "P", results.Parameters}
+	Width      = Sizing{"width N (neurons)", "width", "N", results.Width}
+	Parameters = Sizing{"parameters P", "parameters", "P", results.Parameters}
 )
 
 // Size is what nets go by in every figure, on axes and in legends: Width, or what a notebook puts here before it draws.
@@ -47,7 +49,12 @@ func sizesOf(runs results.Runs) sizes {
 
 // axis is labelled at the sizes that were trained.
 func (s sizes) axis() chart.Axis {
-	return chart.Axis{Label: Size.Label, Log: true, Ticks: xslices.Map(s, func(n int) float64 { return float64(n) })}
+	return chart.Axis{Label: Size.Label, Name: Size.Name, Log: true, Ticks: xslices.Map(s, func(n int) float64 { return float64(n) })}
+}
+
+// values are the sizes as numbers, of points.
+func (s Sizing) values(runs results.Runs) []float64 {
+	return xslices.Map(runs, func(r *results.Run) float64 { return float64(s.Of(r)) })
 }
 
 // largest returns the runs of the largest size.
@@ -64,23 +71,80 @@ func (s sizes) each(runs results.Runs, draw func(name string, color int, runs re
 	return layers
 }
 
-// laws draws what panels of several figures are of: the runs of each exponent of frequencies, with the closed forms of their mixture.
-// design lets them differ in the exponent.
-func laws(
-	runs results.Runs, design results.Design, draw func(title string, m theory.Mixture, runs results.Runs) []chart.Panel,
-) (panels []chart.Panel, err error) {
+// about says of what runs a figure is, for its subtitle: mixture, training and seeds.
+func about(runs results.Runs) string {
+	list := func(values []string) string { return strings.Join(slices.Compact(values), ", ") }
+	betas, _ := results.By(runs, results.Beta)
+	seeds, _ := results.By(runs, results.Seed)
+	r := runs[0]
+	text := fmt.Sprintf("β = %s; K = %d tasks, D = %d; %d steps of %d samples; seed %s",
+		list(xslices.Map(betas, func(b float64) string { return fmt.Sprint(b) })), r.Mixture.Tasks, r.Mixture.Signature().Input.Size(),
+		r.Train.Steps, r.Train.Batch, list(xslices.Map(seeds, func(s uint32) string { return fmt.Sprint(s) })))
+	if r.Scale != "" {
+		text += "; scale " + r.Scale
+	}
+	return text
+}
+
+// complexities are keys of mixtures by how unlike their tasks are: the directions that hold 90% of the energy of the most frequent task and
+// of the rarest.
+type complexity struct{ first, last int }
+
+func complexityOf(m theory.Mixture) complexity {
+	return complexity{m.Directions(0, energy), m.Directions(m.Tasks()-1, energy)}
+}
+
+// energy is the share that a task's directions are counted for (App. D).
+const energy = .9
+
+func (c complexity) String() string {
+	if c.first == c.last {
+		return fmt.Sprintf("%d directions", c.first)
+	}
+	return fmt.Sprintf("%d … %d directions", c.first, c.last)
+}
+
+// mixes draws a panel for each mixture among runs, a row for each range of complexity, the narrowest first, and a column for each exponent
+// of frequencies. design lets them differ in both. It returns the panels and how many stand side by side.
+func mixes(
+	runs results.Runs, design results.Design, draw func(m theory.Mixture, runs results.Runs) chart.Panel,
+) (panels []chart.Panel, columns int, err error) {
+	design.Vary = append(slices.Clone(design.Vary), "mixture.frequency.exponent", "mixture.alpha")
 	if err := runs.Need(design); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	all, byBeta := results.By(runs, results.Beta)
-	for _, b := range all {
-		m, err := byBeta[b][0].Mixture.Theory()
-		if err != nil {
-			return nil, err
+	type mix struct {
+		complexity
+		beta float64
+		theory.Mixture
+		runs results.Runs
+	}
+	var all []mix
+	betas, byBeta := results.By(runs, results.Beta)
+	for _, beta := range betas {
+		names, byName := results.By(byBeta[beta], func(r *results.Run) string { return fmt.Sprint(r.Mixture.Settings) })
+		for _, name := range names {
+			m, err := byName[name][0].Mixture.Theory()
+			if err != nil {
+				return nil, 0, err
+			}
+			all = append(all, mix{complexityOf(m), beta, m, byName[name]})
 		}
-		panels = append(panels, draw(fmt.Sprintf("β = %g", b), m, byBeta[b])...)
 	}
-	return panels, nil
+	slices.SortStableFunc(all, func(a, b mix) int { return cmp.Compare(a.last-a.first, b.last-b.first) })
+	for _, m := range all {
+		panel := draw(m.Mixture, m.runs)
+		panel.Title = fmt.Sprintf("β = %g", m.beta)
+		if len(all) > len(betas) {
+			panel.Title = fmt.Sprintf("%s, %s", m.complexity, panel.Title)
+		}
+		panel.Facets = []chart.Facet{{Name: "beta", Value: m.beta}, {Name: "complexity", Value: m.complexity}}
+		panels = append(panels, panel)
+	}
+	if columns = len(betas); columns == 1 {
+		columns = min(3, len(panels))
+	}
+	return panels, columns, nil
 }
 
 // measure is a number of a run at the i-th of its steps; NaN where there is none.
@@ -151,6 +215,14 @@ func (m means) on(axis chart.Axis) means {
 	return m.without(func(e claims.Estimate) bool { return axis.Log && !(e.Mean > 0) })
 }
 
+// positive is a number that has a place on a logarithmic axis; NaN where it has none.
+func positive(v float64) float64 {
+	if v > 0 {
+		return v
+	}
+	return math.NaN()
+}
+
 // overSteps returns the means of a measure over training from a step on. Step 0 has no place on a logarithmic axis.
 func overSteps(runs results.Runs, from int, value measure, mean estimator) (m means) {
 	for _, step := range claims.CommonSteps(runs) {
@@ -179,11 +251,26 @@ func atEnd(runs results.Runs, value measure, mean estimator) (m means) {
 	return m
 }
 
-// stepAxis is where steps of training stand, taskAxis where tasks do.
-var (
-	stepAxis = chart.Axis{Label: "training step", Log: true}
-	taskAxis = chart.Axis{Label: "task (1 = most frequent)"}
-)
+// stepAxis is where steps of training stand.
+var stepAxis = chart.Axis{Label: "training step", Name: "step", Log: true}
+
+const taskLabel = "task (1 = most frequent)"
+
+// taskAxis is where tasks stand, labelled at the first and at some of the others.
+func taskAxis(tasks int) chart.Axis {
+	a := chart.Axis{Label: taskLabel, Name: "task", Ticks: []float64{1}}
+	each := max(1, tasks/4)
+	for k := each; k <= tasks; k += each {
+		a.Ticks = append(a.Ticks, float64(k))
+	}
+	return a
+}
+
+// down is the axis with its first values on top.
+func down(a chart.Axis) chart.Axis {
+	a.Reverse = true
+	return a
+}
 
 // taskMap is a map of means of each task.
 func taskMap(label string, tasks int, of func(task int) means) chart.Layer {

@@ -186,10 +186,11 @@ func draws(t *testing.T) map[string]struct {
 	one := over.Where(func(r *results.Run) bool { return results.Beta(r) == 1 })
 	cycles, bits := cycling(), quantized([]int{4, 32}, 2)
 	return map[string]example{
-		"fig2a": {Fig2a, loss}, "fig2b": {Fig2b, loss}, "fig17": {Fig17, loss}, "fig18": {Fig18, loss}, "fig21": {Fig21, one},
-		"fig12":     {func(runs results.Runs) (chart.Chart, error) { return Complexity("fig12", runs) }, loss},
+		"fig2a": {Fig2a, loss}, "fig2b": {Fig2b, loss}, "fig17": {Fig17, loss}, "fig18": {Fig18, loss}, "fig21": {Fig21, loss},
+		"fig13": {Fig13, ranges(t, 1)}, "fig14": {Fig14, ranges(t, 1, 2)}, "feature-order": {FeatureOrder, loss},
 		"gradients": {func(runs results.Runs) (chart.Chart, error) { return GradientMap(runs, 2, 8) }, one},
 		"fig3":      {Fig3, one}, "fig15": {Fig15, over}, "fig19": {Fig19, over},
+		"interference-curves": {Curves, one}, "gradient-width": {LateGradient, over},
 		"fig4a": {Fig4a, cycles}, "fig4b": {Fig4b, cycles}, "fig16": {Fig16, cycles}, "fig20": {Fig20, cycles},
 		"retention": {RetentionChart, cycles}, "retention-sampled": {SampledRetention, decaying(20, 50)},
 		"parity-order": {ParityOrder, bits}, "parity-times": {ParityTimes, bits}, "parity-loss": {ParityLoss, bits},
@@ -297,7 +298,7 @@ func TestDivergedIsMissing(t *testing.T) {
 
 // A curve has no step at which only some of the seeds were evaluated, and nothing of a run once it has diverged.
 func TestCurvesAreOfAllSeeds(t *testing.T) {
-	of := columns{"signal": func(r spec.Run, step, _ int) float64 { return float64(step)/100 + float64(r.Train.Seed) }}
+	of := columns{"loss": func(r spec.Run, step, _ int) float64 { return float64(step)/100 + float64(r.Train.Seed) }}
 	a, b := small(1), small(1)
 	b.Train.Seed = 1
 	runs := results.Runs{made(a, []int{0, 1, 10, 100}, of), made(b, []int{0, 10, 50, 100}, of)}
@@ -306,7 +307,7 @@ func TestCurvesAreOfAllSeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := layer(t, panel(t, f, "rarest task"), chart.Line, "N = 32")
+	line := panel(t, f, "N = 32").Layers[0]
 	is(t, line, []float64{10, 100}, []float64{.6, 1})
 	if failed := field(t, line, "failed"); !slices.Equal(failed, []float64{0, 1}) {
 		t.Errorf("failed %v: want none, then one", failed)

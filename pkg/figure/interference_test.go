@@ -1,8 +1,11 @@
 package figure
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/chart"
 	"raretask/pkg/results"
@@ -33,8 +36,8 @@ func reduced(beta float64) spec.Run {
 
 var overSteps3 = []float64{1, 10, 100}
 
-func TestFig3(t *testing.T) {
-	f, err := Fig3(interfering(widths(reduced(2), 2, 8)...))
+func TestCurves(t *testing.T) {
+	f, err := Curves(interfering(widths(reduced(2), 2, 8)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,39 +45,68 @@ func TestFig3(t *testing.T) {
 	isMean(t, residual, chart.Line, "N = 2", overSteps3, []float64{.5, .05, .005})
 	isMean(t, panel(t, f, "frequent tasks: gradient"), chart.Line, "N = 8", overSteps3, []float64{.25, .025, .0025})
 	isMean(t, panel(t, f, "rarest task"), chart.Line, "N = 8", overSteps3, []float64{.0016, .016, .16})
-	m, err := reduced(2).Mixture.Theory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	frequent, _ := m.NCrit()
-	is(t, layer(t, residual, chart.Rule, "δ*_F(N_crit)"), nil, []float64{m.ResidualFloor(m.Frequent(.8), frequent.Some)})
+	is(t, layer(t, residual, chart.Rule, "δ*_F(N_crit)"), nil, []float64{floorOf(t, reduced(2))})
 	if !strings.Contains(f.Caption, "width is 39.") {
 		t.Errorf("caption %q: want N_crit 39", f.Caption)
 	}
 }
 
-func TestFig15HasEveryLaw(t *testing.T) {
+// floorOf returns the residual of the frequent tasks at the width from which the rarest withstands them.
+func floorOf(t *testing.T, r spec.Run) float64 {
+	t.Helper()
+	m, err := r.Mixture.Theory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	frequent, _ := m.NCrit()
+	return m.ResidualFloor(m.Frequent(.8), frequent.Some)
+}
+
+// A point of Fig 3 is a run: what it has left of the frequent tasks, and the signal of the three most frequent, or of the rarest.
+func TestFig3(t *testing.T) {
+	runs := interfering(widths(reduced(2), 2, 8)...)
+	f, err := Fig3(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.Panels[0]
+	x := []float64{.005 * .9, .005, .005 * 1.1, .00125 * .9, .00125, .00125 * 1.1} // at the last step, of the seeds
+	seeds := []float64{.9, 1, 1.1, .9, 1, 1.1}
+	times := func(v float64) []float64 { return xslices.Map(seeds, func(s float64) float64 { return v * s }) }
+	is(t, layer(t, p, chart.Points, "most frequent tasks (3)"), x, times(.02))
+	rare := layer(t, p, chart.Points, "rarest task")
+	is(t, rare, x, times(.16))
+	if !slices.Equal(rare.Value, []float64{2, 2, 2, 8, 8, 8}) || !slices.Equal(field(t, rare, "seed"), []float64{0, 1, 2, 0, 1, 2}) {
+		t.Errorf("points of widths %v and seeds %v", rare.Value, field(t, rare, "seed"))
+	}
+	is(t, layer(t, p, chart.Rule, "δ*_F(N_crit)"), []float64{floorOf(t, reduced(2))}, nil)
+	if table, err := f.CSV(); err != nil || !strings.HasPrefix(string(table), "panel,beta,complexity,series,seed,residual,signal,width\n") {
+		t.Errorf("table %.100s, %v: want a column for each quantity", table, err)
+	}
+}
+
+func TestFig19HasEveryLaw(t *testing.T) {
 	runs := interfering(each(widths(reduced(2), 2, 8), setBeta, 1, 2)...)
-	f, err := Fig15(runs)
+	f, err := Fig19(runs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(f.Panels) != 2 {
 		t.Fatalf("%d panels, want one of each exponent", len(f.Panels))
 	}
-	p := panel(t, f, "β = 2 (N_crit = 39)")
-	isMean(t, p, chart.Line, "N = 8", overSteps3, []float64{.125, .0125, .00125})
-	one, two := layer(t, f.Panels[0], chart.Rule, "δ*_F(N_crit)").Y[0], layer(t, p, chart.Rule, "δ*_F(N_crit)").Y[0]
-	if !(one > 0) || !(two > 0) || one == two {
-		t.Errorf("floors %g and %g: want each law's own", one, two)
+	for i, beta := range []float64{1, 2} {
+		is(t, layer(t, f.Panels[i], chart.Rule, "δ*_F(N_crit)"), []float64{floorOf(t, reduced(beta))}, nil)
+		if y := layer(t, f.Panels[i], chart.Points, "most frequent task").Y[1]; !near([]float64{y}, []float64{.01}) {
+			t.Errorf("signal of the most frequent task %g, want .01", y)
+		}
 	}
 	if _, err := Fig3(runs); err == nil || !strings.Contains(err.Error(), "mixture.frequency.exponent") {
 		t.Errorf("Fig3 of two laws: %v", err)
 	}
 }
 
-func TestFig19(t *testing.T) {
-	f, err := Fig19(interfering(each(widths(reduced(2), 2, 8), setBeta, 1, 2)...))
+func TestLateGradient(t *testing.T) {
+	f, err := LateGradient(interfering(each(widths(reduced(2), 2, 8), setBeta, 1, 2)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +130,7 @@ func TestZeroOnALogarithmicAxis(t *testing.T) {
 				"frequent_gradient": func(spec.Run, int, int) float64 { return 1 }, "signal_normalized": func(spec.Run, int, int) float64 { return 1 }})
 		}
 	}
-	f, err := Fig3(runs)
+	f, err := Curves(runs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"raretask/pkg/chart"
+	"raretask/pkg/results"
 	"raretask/pkg/spec"
 	"raretask/tasks"
 )
@@ -49,8 +50,8 @@ func TestFig2bDiagonalAndTies(t *testing.T) {
 		if l.Kind == chart.Points {
 			points += len(l.X)
 			is(t, l, l.X, l.X)
-			if slices.Max(field(t, l, "task")) != 4 && l.Name != "N = 4" {
-				t.Errorf("%s has tasks %v, want all 4", l.Name, field(t, l, "task"))
+			if slices.Max(l.Value) != 4 && l.Name != "N = 4" {
+				t.Errorf("%s has tasks %v, want all 4", l.Name, l.Value)
 			}
 		}
 	}
@@ -69,17 +70,87 @@ func TestFig17HasEveryLaw(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Panels) != 4 || f.Panels[0].Title != "β = 0.5" || f.Panels[3].Title != "β = 2" {
+	if len(f.Panels) != 2 || f.Panels[0].Title != "β = 0.5" || f.Panels[1].Title != "β = 2" {
 		t.Fatalf("%d panels, from %q to %q", len(f.Panels), f.Panels[0].Title, f.Panels[len(f.Panels)-1].Title)
 	}
-	for _, p := range []chart.Panel{f.Panels[0], f.Panels[2]} {
+	for _, p := range f.Panels {
 		heat := layer(t, p, chart.Heat, "")
-		if len(heat.X) != 12 || heat.Value[4] != 1 || heat.Value[5] != 0 { // task 3 at widths 2 and 4
+		if len(heat.X) != 12 || heat.Value[4] != 1 || !math.IsNaN(heat.Value[5]) { // task 3 at widths 2 and 4; no loss has no logarithm
 			t.Errorf("%s: %d cells, task 3 at %v costs %v", p.Title, len(heat.X), heat.X[4:6], heat.Value[4:6])
 		}
 	}
+	if f, err = Fig2b(runs); err != nil {
+		t.Fatal(err)
+	}
 	onDiagonal := []float64{0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1} // two seeds
-	is(t, layer(t, f.Panels[1], chart.Points, "N = 2"), onDiagonal, onDiagonal)
+	is(t, layer(t, panel(t, f, "β = 2"), chart.Points, "N = 2"), onDiagonal, onDiagonal)
+	if _, err := Fig2a(runs); err == nil || !strings.Contains(err.Error(), "mixture.frequency.exponent") {
+		t.Errorf("Fig2a of two laws: %v", err)
+	}
+}
+
+// ranges are perfect runs of the paper's three ranges of complexity, in another order than theirs.
+func ranges(t *testing.T, betas ...float64) (runs results.Runs) {
+	t.Helper()
+	for _, beta := range betas {
+		for _, alpha := range [][2]float64{{3, 1.5}, {2, 2}, {2.2, 1.8}} {
+			base := small(32)
+			base.Mixture.Settings = tasks.RegressionSettings{Dim: 6 * 32, Block: 32, Alpha: alpha}
+			base.Mixture.Frequency.Exponent = beta
+			runs = append(runs, perfect(t, base, 2, 4, 16)...)
+		}
+	}
+	return runs
+}
+
+// Panels stand in the order of the paper: rows of ranges, the narrowest first, columns of laws; the ranges are App. D's.
+func TestComplexities(t *testing.T) {
+	f, err := Fig14(ranges(t, 1, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, p := range f.Panels {
+		titles = append(titles, p.Title)
+		for _, l := range p.Layers {
+			if l.Kind == chart.Points {
+				is(t, l, l.X, l.X)
+			}
+		}
+	}
+	want := []string{"5 directions, β = 1", "5 directions, β = 2", "4 … 7 directions, β = 1", "4 … 7 directions, β = 2",
+		"2 … 12 directions, β = 1", "2 … 12 directions, β = 2"}
+	if !slices.Equal(titles, want) || f.Columns != 2 {
+		t.Errorf("panels %q, %d side by side: want %q, two", titles, f.Columns, want)
+	}
+	if f, err = Fig13(ranges(t, 1)); err != nil || len(f.Panels) != 3 || f.Columns != 3 || f.Panels[2].Title != want[4] {
+		t.Errorf("%d panels in %d columns, %v", len(f.Panels), f.Columns, err)
+	}
+}
+
+// Amplitudes are the roots of the spectra, and 90% of the energy is reached where the sum of the first eigenvalues says so.
+func TestFig12Spectra(t *testing.T) {
+	var settings []spec.Run
+	for _, r := range ranges(t, 1) {
+		settings = append(settings, r.Run)
+	}
+	f, err := Fig12(settings)
+	if err != nil || len(f.Panels) != 3 {
+		t.Fatalf("%d panels, %v: want one of each range", len(f.Panels), err)
+	}
+	p := panel(t, f, "2 … 12 directions")
+	for k, l := range p.Layers[:6] {
+		alpha := 3 - 1.5*float64(k)/5
+		for j, x := range l.X {
+			if x != float64(j+1) || !near(l.Y[j:j+1], []float64{math.Pow(x, -alpha/2)}) || l.Value[j] != float64(k+1) {
+				t.Fatalf("task %g, direction %g: amplitude %g, want %g", l.Value[j], x, l.Y[j], math.Pow(x, -alpha/2))
+			}
+		}
+	}
+	reached := layer(t, p, chart.Points, "90% of the energy")
+	if reached.X[0] != 2 || reached.X[5] != 12 || len(reached.X) != 6 {
+		t.Errorf("90%% of the energy at %v: want from 2 to 12", reached.X)
+	}
 }
 
 // Features of perfect runs are held from their rank on, rounded up to a width that was trained.
@@ -88,12 +159,9 @@ func TestComplexityOrdersByUtility(t *testing.T) {
 	base.Mixture.Settings = tasks.RegressionSettings{Dim: 12, Block: 2, Alpha: [2]float64{3, .7}}
 	sizes := []int{1, 2, 3, 4, 6, 8}
 	runs := perfect(t, base, 2, sizes...)
-	f, err := Complexity("fig13", runs)
+	f, err := FeatureOrder(runs)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if f.Name != "fig13" || !strings.HasSuffix(f.Title, "α = 3 … 0.7") {
-		t.Errorf("%s, %q: want α = 3 … 0.7", f.Name, f.Title)
 	}
 	m, err := base.Mixture.Theory()
 	if err != nil {
@@ -130,7 +198,9 @@ func TestFig18Thresholds(t *testing.T) {
 	for _, seed := range []string{"seed 0", "seed 1"} {
 		is(t, layer(t, p, chart.Points, seed), k, []float64{1, 2, 3, 4, 5, math.NaN()})
 	}
-	is(t, layer(t, p, chart.Line, "N = k, theory"), k, k)
+	is(t, layer(t, p, chart.Line, "N_crit(k) = k, theory"), k, k)
+	steps := layer(t, panel(t, f, "signal by task and width"), chart.Step, "N = k, theory")
+	is(t, steps, []float64{1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6}, []float64{.5, 1.5, 1.5, 2.5, 2.5, 3.5, 3.5, 4.5, 4.5, 5.5, 5.5, 6.5})
 	heat := layer(t, panel(t, f, "signal by task and width"), chart.Heat, "")
 	for i, s := range heat.Value {
 		if learned := heat.X[i] >= heat.Y[i]; learned != (s == 1) || !learned != (s == 0) {
@@ -140,7 +210,7 @@ func TestFig18Thresholds(t *testing.T) {
 }
 
 func TestFig21Persistence(t *testing.T) {
-	runs := seeded(widths(small(1), 4, 8), []int{0, 1, 10, 100}, columns{"signal": func(r spec.Run, step, k int) float64 {
+	runs := seeded(widths(small(1), 4, 8), []int{0, 1, 10, 100}, columns{"loss": func(r spec.Run, step, k int) float64 {
 		return float64(r.Net.Width*step) / float64(1000*k)
 	}})
 	f, err := Fig21(runs)
@@ -148,9 +218,12 @@ func TestFig21Persistence(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := []float64{1, 10, 100}
-	isMean(t, panel(t, f, "rarest task"), chart.Line, "N = 8", x, []float64{.008 / 6, .08 / 6, .8 / 6})
-	isMean(t, panel(t, f, "most frequent task"), chart.Line, "N = 4", x, []float64{.004, .04, .4})
-	if !strings.HasSuffix(f.Title, "N = 6") { // the last of six directions
-		t.Errorf("title %q, want the rarest task to enter at N = 6", f.Title)
+	for k, l := range panel(t, f, "N = 8").Layers[:6] {
+		of := float64(k + 1)
+		is(t, l, x, []float64{.008 / of, .08 / of, .8 / of})
+		if l.Value[0] != of || field(t, l, "seeds")[2] != 3 {
+			t.Errorf("line %d is of task %g and %g seeds: want %g and 3", k, l.Value[0], field(t, l, "seeds")[2], of)
+		}
 	}
+	is(t, layer(t, panel(t, f, "N = 4"), chart.Rule, "usual horizon"), []float64{10}, nil)
 }

@@ -35,7 +35,7 @@ func ParityOrder(runs results.Runs) (chart.Chart, error) {
 	return chart.Chart{Name: runs[0].Mixture.Family + "-order", Title: "Frequent tasks first, rare ones only by wide nets",
 		Caption: "Left: each task falls from one bit to zero in its turn; bands are 95% intervals over seeds. Right: at the end of training, " +
 			"narrow nets hold only the frequent tasks.",
-		Panels: []chart.Panel{over, {Title: "at the end, by width", X: all.axis(), Y: taskAxis,
+		Panels: []chart.Panel{over, {Title: "at the end, by width", X: all.axis(), Y: taskAxis(runs[0].Mixture.Tasks),
 			Layers: []chart.Layer{sizeMap(runs, "loss_sampled", fmt.Sprintf("loss (%s)", unit))}}},
 		Columns: 2}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,12 +240,10 @@ func seedLayers(kept claims.Kept, r *results.Run, color int) ([]chart.Layer, err
 	return layers, nil
 }
 
-// Fig11 draws the closed forms of one neuron and two tasks: how its angle decays between injections of the rare task, for
-// several rates; and what changes with a second neuron, when a softmax gate sends each task to the neuron that serves it
-// (theory.Gated), at p = .9, q = .1.
-func Fig11() (chart.Chart, error) {
-	decay := chart.Panel{Title: "one neuron, rare task withheld", X: chart.Axis{Label: "common steps G"},
-		Y: chart.Axis{Label: "angle to the common feature (rad)"}}
+// OneNeuron draws how the angle of one neuron decays while the rare task is withheld, for several rates, and its closed form.
+func OneNeuron() (chart.Chart, error) {
+	decay := chart.Panel{X: chart.Axis{Label: "common steps G", Name: "step"},
+		Y: chart.Axis{Label: "angle to the common feature (rad)", Name: "angle"}}
 	const start, steps = .05, 300
 	closed := chart.Layer{Kind: chart.Points, Name: "(1 - 2η)^G θ_0", Color: chart.Black}
 	for i, eta := range []float64{.001, .002, .004} {
@@ -262,23 +261,44 @@ func Fig11() (chart.Chart, error) {
 		decay.Layers = append(decay.Layers, exact)
 	}
 	decay.Layers = append(decay.Layers, closed)
-	const p, q, eta, sharpness = .9, .1, .05, 8
-	mixed := chart.Panel{Title: "p = .9, q = .1", X: chart.Axis{Label: "step"},
-		Y: chart.Axis{Label: "signal of the rare task", Min: -.02, Max: 1.02}}
+	return chart.Chart{Name: "one-neuron", Title: "One neuron forgets a task that is withheld", Panels: []chart.Panel{decay},
+		Caption: "The exact recursion (lines) and its closed form (points)."}, nil
+}
+
+// Fig11 draws two tasks, of frequencies .9 and .1, and one neuron, or two of which a softmax gate picks for each task by how well they serve
+// it (theory.Gated): where the neurons end, and the rare task's alignment while tasks are drawn, the same ones for both.
+func Fig11() (chart.Chart, error) {
+	const p, eta, sharpness, steps = .9, .05, 8, 200
+	var panels []chart.Panel
+	over := chart.Panel{Title: "p = .9, q = .1", X: chart.Axis{Label: "step"},
+		Y: chart.Axis{Label: "alignment with the rare task", Name: "alignment", Min: -.02, Max: 1.02}}
 	for i, neurons := range [][]float64{{.8}, {.8, .7}} {
-		name := []string{"one neuron", "two gated neurons"}[i]
-		layer := chart.Layer{Kind: chart.Line, Name: name, Color: 3 + i}
-		for step := range 401 {
-			if step%4 == 0 {
-				_, rare := theory.GatedSignals(neurons, sharpness)
-				layer.X, layer.Y = append(layer.X, float64(step)), append(layer.Y, rare)
+		name := fmt.Sprintf("N = %d", i+1)
+		line := chart.Layer{Kind: chart.Line, Name: name, Color: i}
+		random := rand.New(rand.NewPCG(11, 0))
+		for step := range steps + 1 {
+			_, rare := theory.GatedSignals(neurons, sharpness)
+			line.X, line.Y = append(line.X, float64(step)), append(line.Y, rare)
+			frequency := [2]float64{0, 1}
+			if random.Float64() < p {
+				frequency = [2]float64{1, 0}
 			}
-			neurons = theory.Gated(neurons, p, q, eta, sharpness)
+			neurons = theory.Gated(neurons, frequency[0], frequency[1], eta, sharpness)
 		}
-		mixed.Layers = append(mixed.Layers, layer)
+		over.Layers = append(over.Layers, line)
+		arrows, tips := chart.Layer{Kind: chart.Line, Name: name, Color: i}, chart.Layer{Kind: chart.Points, Name: name, Color: i, Shape: 1}
+		for _, theta := range neurons {
+			x, y := math.Cos(theta), math.Sin(theta)
+			arrows.X, arrows.Y = append(arrows.X, 0, x, math.NaN()), append(arrows.Y, 0, y, math.NaN())
+			tips.X, tips.Y = append(tips.X, x), append(tips.Y, y)
+		}
+		features := chart.Layer{Kind: chart.Points, Name: "features of T_f and T_r", Color: chart.Black, Shape: 5, X: []float64{1, 0}, Y: []float64{0, 1}}
+		panels = append(panels, chart.Panel{Title: name + ", after training", Layers: []chart.Layer{features, arrows, tips},
+			X:      chart.Axis{Label: "along T_f", Name: "frequent", Min: -.1, Max: 1.1},
+			Y:      chart.Axis{Label: "along T_r", Name: "rare", Min: -.1, Max: 1.1},
+			Facets: []chart.Facet{{Name: "width", Value: i + 1}}})
 	}
-	return chart.Chart{Name: "fig11", Title: "One neuron forgets; a second one, gated, keeps the rare task",
-		Caption: "Left: the exact recursion (lines) and its closed form (points). Right: expected gradient steps on both tasks; one neuron " +
-			"goes to the common task, of two each takes one.",
-		Panels: []chart.Panel{decay, mixed}, Columns: 2}, nil
+	return chart.Chart{Name: "fig11", Title: "One neuron serves the frequent task; of two, each takes one", Panels: append(panels, over),
+		Columns: 3, Caption: "Each step is on one task, drawn by its frequency: a rare one pushes the alignment up, the frequent ones pull it down. " +
+			"The gate's definition, rate and start are ours."}, nil
 }

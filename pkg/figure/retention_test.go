@@ -182,8 +182,8 @@ func TestRetentionChart(t *testing.T) {
 }
 
 // The exact recursion starts where the closed form does and follows it; of two gated neurons one keeps the rare task, one alone loses it.
-func TestFig11(t *testing.T) {
-	f, err := Fig11()
+func TestOneNeuron(t *testing.T) {
+	f, err := OneNeuron()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +197,29 @@ func TestFig11(t *testing.T) {
 			}
 		}
 	}
-	one, two := layer(t, f.Panels[1], chart.Line, "one neuron"), layer(t, f.Panels[1], chart.Line, "two gated neurons")
-	if last := len(one.Y) - 1; one.X[last] != 400 || one.Y[last] > .1 || two.Y[last] < .9 {
-		t.Errorf("at step %g one neuron has %g of the rare task, two %g: want at most .1 and at least .9", one.X[last], one.Y[last], two.Y[last])
+}
+
+// Of two neurons each ends on the feature of one task, and one alone on the frequent one's; a drawn rare task is a step up.
+func TestFig11(t *testing.T) {
+	f, err := Fig11()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := layer(t, f.Panels[2], chart.Line, "N = 1"), layer(t, f.Panels[2], chart.Line, "N = 2")
+	if last := len(one.Y) - 1; one.X[last] != 200 || one.Y[last] > .01 || two.Y[last] < .95 {
+		t.Errorf("at step %g one neuron has %g of the rare task, two %g: want at most .01 and at least .95", one.X[last], one.Y[last], two.Y[last])
+	}
+	up := 0
+	for i := range one.Y[1:] {
+		if one.Y[i+1] > one.Y[i] {
+			up++
+		}
+	}
+	if up < 8 || up > 35 { // of 200 draws at .1, mean 20, five sigma 21
+		t.Errorf("%d steps up of 200, want about 20", up)
+	}
+	is(t, layer(t, f.Panels[0], chart.Points, "N = 1"), []float64{1}, layer(t, f.Panels[0], chart.Points, "N = 1").Y)
+	if tips := layer(t, f.Panels[1], chart.Points, "N = 2"); tips.X[0]*tips.Y[1]+tips.X[1]*tips.Y[0] < .95 {
+		t.Errorf("two neurons end at %v, %v: want one on each feature", tips.X, tips.Y)
 	}
 }

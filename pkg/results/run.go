@@ -22,6 +22,7 @@ type Run struct {
 	spec.Run
 	ID    string // hash of the settings, spec.Run.Hash
 	Stack string // hash of the stack it trained in: another stack rounds otherwise, so the two together identify a result
+	Scale string // of the sweep that asked for it, for people; may be empty
 	// Diverged is the step at which the run diverged (training loss not finite or 1000 times that of the best constant); -1: never.
 	Diverged int
 	Steps    []int // at which it was evaluated, ascending

@@ -218,7 +218,7 @@ func TestWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed, err := s.With(Vary("net.width", 3), Vary("train.rate", 1e-3, 2e-3))
+	changed, err := s.With(Vary("net.width", 3), Vary("mixture.frequency.exponent", 2), Vary("train.rate", 1e-3, 2e-3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestWith(t *testing.T) {
 	if len(runs) != 4 { // 2 seeds x 2 rates
 		t.Fatalf("%d runs, want 4", len(runs))
 	}
-	if before, _ := s.Runs(); len(before) != 6 {
+	if before, _ := s.Runs(); len(before) != 24 {
 		t.Errorf("With changed the sweep it was called on: %d runs", len(before))
 	}
 	if _, err := s.With(Vary("net.width", "wide")); err == nil || !strings.Contains(err.Error(), "whole number") {

@@ -47,6 +47,7 @@ const DefaultMemory = 8
 type Sweep struct {
 	Name  string
 	About string
+	Scale string
 	Base  Run
 	Grid  []Axis // every combination
 	Zip   []Axis // taken in step: the i-th value of each; combined with the grid
@@ -88,7 +89,7 @@ func Load(name, scale string) (*Sweep, error) {
 }
 
 // Parse returns the sweep of a YAML document at a scale; file is the document's name in errors. The document's
-// settings start from Default; its part `scales` holds, for each scale, settings that replace those of the
+// settings start from Default, or from those of the preset that its key `base` names; its part `scales` holds, for each scale, settings that replace those of the
 // document ("train.steps: 100", "grid.net.width: [2, 4]").
 func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	if !slices.Contains(Scales, scale) {
@@ -105,14 +106,19 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	d := &decoder{file: file, lines: map[string]int{}}
-	s := &Sweep{Name: strings.TrimSuffix(path.Base(file), path.Ext(file)), Base: Default(), Memory: DefaultMemory, decoder: d}
+	s := &Sweep{Name: strings.TrimSuffix(path.Base(file), path.Ext(file)), Scale: scale, Base: Default(), Memory: DefaultMemory,
+		decoder: d}
 	if len(document.Content) == 0 {
 		return nil, fmt.Errorf("%s: empty; want at least one of mixture, net, train", file)
 	}
 	resolve(&document)
+	if err := s.start(document.Content[0], scale); err != nil {
+		return nil, err
+	}
 	var scaled *yaml.Node
 	err := d.pairs(document.Content[0], "", func(key string, line int, value *yaml.Node) error {
 		switch key {
+		case "base":
 		case "about":
 			return d.scalar(value, reflect.ValueOf(&s.About).Elem(), key)
 		case "mixture", "net", "train", "memory", "metrics", "keep":
@@ -122,7 +128,7 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		case "scales":
 			scaled = value
 		default:
-			return d.errorf(line, key, "unknown key; allowed here: about, grid, keep, memory, metrics, mixture, net, scales, train, zip")
+			return d.errorf(line, key, "unknown key; allowed here: about, base, grid, keep, memory, metrics, mixture, net, scales, train, zip")
 		}
 		return nil
 	})
@@ -136,6 +142,25 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	}
 	_, err = s.Runs()
 	return s, err
+}
+
+// start takes over what the preset that a document names as its base is at a scale.
+func (s *Sweep) start(document *yaml.Node, scale string) error {
+	for i := 0; document.Kind == yaml.MappingNode && i < len(document.Content); i += 2 {
+		name := document.Content[i+1]
+		if document.Content[i].Value != "base" {
+			continue
+		}
+		if name.Kind != yaml.ScalarNode || !slices.Contains(Presets(), name.Value) {
+			return s.decoder.errorf(name.Line, "base", "%s: want a preset to start from: %s", text(name), strings.Join(Presets(), ", "))
+		}
+		base, err := Load(name.Value, scale)
+		if err != nil {
+			return err
+		}
+		s.Base, s.Grid, s.Zip, s.Metrics, s.Keep, s.Memory = base.Base, base.Grid, base.Zip, base.Metrics, base.Keep, base.Memory
+	}
+	return nil
 }
 
 // scale applies the settings of one scale; those of the others are checked too.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,17 @@ type Progress struct {
 	Steps, DoneSteps   int64 // model-steps (a step of one run) that were left to train at the start
 	Elapsed            time.Duration
 	Compile            time.Duration // how much of it went into compiling; the mean over workers
+}
+
+// Text says how far the sweep is, and how fast, or what else there is to say.
+func (p Progress) Text(more ...string) string {
+	text := fmt.Sprintf("%d%%: stack %d of %d", 100*p.DoneSteps/max(1, p.Steps), min(p.DoneStacks+1, p.Stacks), p.Stacks)
+	if trained := p.Elapsed - p.Compile; more == nil && p.DoneSteps > 0 && trained > 100*time.Millisecond {
+		more = []string{fmt.Sprintf("%.0f model-steps/s", float64(p.DoneSteps)/trained.Seconds())}
+	} else if more == nil {
+		more = []string{"compiling"}
+	}
+	return strings.Join(append([]string{text}, more...), ", ")
 }
 
 // Left returns the estimated time left; 0 where too little has been trained to say.
@@ -54,7 +66,11 @@ func Run(ctx context.Context, s *spec.Sweep, b *backend.Backend, store *results.
 	if _, err := plan.Train(ctx, b, Options{Progress: progress}); err != nil {
 		return nil, err
 	}
-	return plan.Results(), nil
+	runs := plan.Results()
+	for _, r := range runs {
+		r.Scale = s.Scale
+	}
+	return runs, nil
 }
 
 // Results returns the runs of all stacks that have results, in the order of the stacks.

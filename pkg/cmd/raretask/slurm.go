@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/results"
@@ -109,11 +110,7 @@ func waitForTasks(cmd *cobra.Command, slurm *sweep.Slurm) error {
 
 // tasks shows how far the tasks of a job array are.
 func (p *progress) tasks(s sweep.Progress, tasks []sweep.SlurmTasks) {
-	var texts []string
-	for _, t := range tasks {
-		texts = append(texts, t.String())
-	}
-	p.stacks(s, texts...)
+	p.set(s.Text(xslices.Map(tasks, sweep.SlurmTasks.String)...), s.DoneSteps, s.Steps)
 }
 
 // newSweepTaskCommand is what the tasks of a job array run.

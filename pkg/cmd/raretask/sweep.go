@@ -237,17 +237,7 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 
 // training shows how far a sweep is.
 func (p *progress) training(s sweep.Progress) {
-	text := "compiling"
-	if trained := s.Elapsed - s.Compile; s.DoneSteps > 0 && trained > 100*time.Millisecond {
-		text = fmt.Sprintf("%.0f model-steps/s", float64(s.DoneSteps)/trained.Seconds())
-	}
-	p.stacks(s, text)
-}
-
-func (p *progress) stacks(s sweep.Progress, more ...string) {
-	share := 100 * s.DoneSteps / max(1, s.Steps)
-	text := fmt.Sprintf("%d%%: stack %d of %d", share, min(s.DoneStacks+1, s.Stacks), s.Stacks)
-	p.set(strings.Join(append([]string{text}, more...), ", "), s.DoneSteps, s.Steps)
+	p.set(s.Text(), s.DoneSteps, s.Steps)
 }
 
 // stackState is a line of sweep status.
