@@ -26,7 +26,8 @@ type Case struct {
 // Cases returns the cases of the benchmark. A timed round of each takes seconds; steps, if not 0, sets its length.
 func Cases(steps int) ([]Case, error) {
 	seeds := []int{0, 1, 2, 3}
-	large := []spec.Axis{spec.Vary("net.width", 2, 4, 8, 16, 32, 64, 128, 256), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
+	large := []spec.Axis{spec.Vary("net.width", 2, 4, 8, 16, 32, 64, 128, 256), spec.Vary("train.seed", seeds...),
+		spec.Vary("train.steps", 500)}
 	reduced := []spec.Axis{spec.Vary("net.width", 2, 4, 8, 16, 32, 48, 64, 96), spec.Vary("train.seed", 0, 1, 2)}
 	oneStream := spec.Vary("train.data", 0)
 	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.bits", 64), spec.Vary("train.batch", 1024),

@@ -209,8 +209,8 @@ func TestColourBarLabels(t *testing.T) {
 func TestValuesAndASecondAxis(t *testing.T) {
 	f := sampleValues()
 	text := vegaText(t, f)
-	for _, want := range []string{`"fill":"shared","stroke":"shared"`, `"domain":[1,3]`, `"subtitle":"of three seeds"`, `"reverse":true`, `"orient":"right"`,
-		`"resolve":{"scale":{"y":"independent"}}`, `"domain":["gain","rare"]`, `"shape":"diamond"`} {
+	for _, want := range []string{`"fill":"shared","stroke":"shared"`, `"domain":[1,3]`, `"subtitle":"of three seeds"`, `"reverse":true`,
+		`"orient":"right"`, `"resolve":{"scale":{"y":"independent"}}`, `"domain":["gain","rare"]`, `"shape":"diamond"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the chart lacks %s:\n%s", want, text)
 		}

@@ -316,8 +316,11 @@ func (l Layer) shape() string {
 	return shapes[l.Color%4]
 }
 
-// shapes of markers; a vertical bar last, which is a mark on an axis.
-var shapes = [...]string{"circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke"}
+// shapes of markers.
+var shapes = [Shapes]string{"circle", "square", "triangle-up", "diamond", "cross", "triangle-down"}
+
+// Shapes is how many markers there are.
+const Shapes = 6
 
 // dashes tell lines of the palette's colours apart in grey, where they have no points; dashed is what a layer asks for.
 var (

@@ -95,26 +95,25 @@ func config() object {
 
 // width is that of a panel's data rectangle: what labels and colour bars of all columns leave, in equal parts.
 func (f Chart) width(columns int) float64 {
-	around, bar := make([]float64, columns), 0.
+	around, shared, bar := make([]float64, columns), f.oneBar(), 0.
 	for i, p := range f.Panels {
 		_, y, right := p.scales()
 		room := textWidth(y.labels) + 36
 		if len(right.labels) > 0 {
 			room += textWidth(right.labels) + 36
 		}
+		own := 10.
 		if of, ok := p.valued(); ok {
 			_, labels := f.valueTicks(of)
 			bar = 24 + max(22+textWidth(labels), textWidth(wrapped(of.ValueLabel)))
+			if !shared {
+				own = bar
+			}
 		}
-		if bar == 0 || f.oneBar() {
-			room += 10
-		} else {
-			room += bar
-		}
-		around[i%columns] = max(around[i%columns], room)
+		around[i%columns] = max(around[i%columns], room+own)
 	}
 	left := float64(Width - columnGap*(columns-1))
-	if f.oneBar() {
+	if shared {
 		left -= bar
 	}
 	for _, room := range around {
@@ -157,15 +156,12 @@ func (p Panel) valued() (Layer, bool) {
 
 // oneBar reports whether one colour bar serves several panels.
 func (f Chart) oneBar() bool {
-	n := 0
-	for _, p := range f.Panels {
-		first, _ := f.Panels[0].valued()
-		if of, ok := p.valued(); !ok || of.ValueLabel != first.ValueLabel || of.ValueLog != first.ValueLog {
-			return false
-		}
-		n++
+	first, _ := f.Panels[0].valued()
+	other := func(p Panel) bool {
+		of, ok := p.valued()
+		return !ok || of.ValueLabel != first.ValueLabel || of.ValueLog != first.ValueLog
 	}
-	return n > 1
+	return len(f.Panels) > 1 && !slices.ContainsFunc(f.Panels, other)
 }
 
 // missingName stands for the cells without a value in the legend, and in a panel without a single number.

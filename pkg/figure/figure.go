@@ -86,8 +86,7 @@ func about(runs results.Runs) string {
 	return text
 }
 
-// complexities are keys of mixtures by how unlike their tasks are: the directions that hold 90% of the energy of the most frequent task and
-// of the rarest.
+// complexity is how complex tasks of a mixture are: the directions that hold 90% of the energy of the most frequent task and of the rarest.
 type complexity struct{ first, last int }
 
 func complexityOf(m theory.Mixture) complexity {
@@ -260,7 +259,7 @@ const taskLabel = "task (1 = most frequent)"
 func taskAxis(tasks int) chart.Axis {
 	a := chart.Axis{Label: taskLabel, Name: "task", Ticks: []float64{1}}
 	each := max(1, tasks/4)
-	for k := each; k <= tasks; k += each {
+	for k := max(2, each); k <= tasks; k += each {
 		a.Ticks = append(a.Ticks, float64(k))
 	}
 	return a

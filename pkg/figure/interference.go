@@ -19,8 +19,8 @@ func frequentFloor(m theory.Mixture) (floor float64, critical int) {
 	return m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll.Some
 }
 
-// residualPanel is the panel of Fig 3, 15 and 19: for every width and seed at the end of training, what the frequent tasks have yet to learn
-// against the signal of the most frequent tasks (their mean) and of the rarest.
+// residualPanel is the panel of Fig 3, 15 and 19: for every width and seed at the end of training, what the frequent tasks have yet to
+// learn against the signal of the most frequent tasks (their mean) and of the rarest.
 func residualPanel(m theory.Mixture, runs results.Runs, frequent int) chart.Panel {
 	panel := chart.Panel{X: chart.Axis{Label: "residual δ_F", Name: "residual", Log: true},
 		Y: chart.Axis{Label: "normalised signal s̃", Name: "signal"}}
@@ -52,14 +52,19 @@ func residuals(name, title string, runs results.Runs, frequent int) (chart.Chart
 	if err != nil {
 		return chart.Chart{}, err
 	}
+	whose := "the most frequent task"
+	if frequent > 1 {
+		whose = fmt.Sprintf("the %d most frequent tasks (mean)", frequent)
+	}
 	return chart.Chart{Name: name, Title: title, Subtitle: about(runs), Panels: panels, Columns: columns,
-		Caption: "A point for each width and seed at the end of training: what the frequent tasks have yet to learn, and the normalised signal of " +
-			"the most frequent and of the rarest task. Dashed: the least residual at N_crit against the frequent tasks."}, nil
+		Caption: fmt.Sprintf("A point for each width and seed at the end of training: what the frequent tasks have yet to learn, and the "+
+			"normalised signal of %s and of the rarest. Dashed: the least residual at N_crit against the frequent tasks.", whose)}, nil
 }
 
 // Fig3 draws the signal of the three most frequent tasks and of the rarest against what the frequent tasks have yet to learn.
 func Fig3(runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"residual", "signal_normalized"}, Final: true}); err != nil {
+	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"residual", "signal_normalized"}, Final: true}
+	if err := runs.Need(design); err != nil {
 		return chart.Chart{}, err
 	}
 	return residuals("fig3", "The rarest task enters when little is left of the frequent ones", runs, 3)
@@ -90,7 +95,8 @@ func Curves(runs results.Runs) (chart.Chart, error) {
 		residual.Layers = append(residual.Layers, rule("δ*_F(N_crit)", nil, []float64{floor}))
 	}
 	return chart.Chart{
-		Name: "interference-curves", Title: "Over training: residual and gradient of the frequent tasks, signal of the rarest", Subtitle: about(runs),
+		Name: "interference-curves", Title: "Over training: residual and gradient of the frequent tasks, signal of the rarest",
+		Subtitle: about(runs),
 		Caption: fmt.Sprintf("The dashed line is the least residual at the width from which the rarest task's first feature withstands the "+
 			"frequent ones; against all other tasks that width is %d. Bands: 95%% intervals over seeds.", critical),
 		Panels: []chart.Panel{residual,
@@ -124,7 +130,7 @@ func LateGradient(runs results.Runs) (chart.Chart, error) {
 	}
 	return chart.Chart{Name: "gradient-width", Title: "Late in training: the frequent tasks' gradient against width", Subtitle: about(runs),
 		Caption: "Means and 95% intervals over seeds at the last step. The bound is 2 √(λ_1(M_F) δ_F); the vertical line is N_crit against all " +
-			"other tasks.",
+			"other tasks. Intervals that reach below zero are cut off.",
 		Panels: panels, Columns: min(2, columns)}, nil
 }
 
@@ -134,8 +140,9 @@ func GradientMap(runs results.Runs, widths ...int) (chart.Chart, error) {
 	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"cosine"}}); err != nil {
 		return chart.Chart{}, err
 	}
-	f := chart.Chart{Name: "gradients", Title: "Who pulls against the frequent tasks",
-		Caption: "Cosine of each task's gradient with the frequent tasks' over training, averaged over seeds. It is never positive."}
+	f := chart.Chart{Name: "gradients", Title: "Who pulls against the frequent tasks", Subtitle: about(runs),
+		Caption: "Cosine of each task's gradient with that of the frequent tasks other than itself, over training, averaged over seeds. It " +
+			"is never positive."}
 	_, byWidth := results.By(runs, results.Width)
 	for _, w := range widths {
 		own := byWidth[w]

@@ -61,8 +61,8 @@ func lossMaps(name, title string, runs results.Runs, log bool) (chart.Chart, err
 		return chart.Chart{}, err
 	}
 	return chart.Chart{Name: name, Title: title, Subtitle: about(runs), Panels: panels, Columns: columns,
-		Caption: "Loss of each task relative to predicting the mean, by width, averaged over seeds; steps: the least width at which theory says " +
-			"that a best encoder keeps the task's first m directions."}, nil
+		Caption: "Loss of each task relative to predicting the mean, by width, averaged over seeds; steps: the least width at which theory " +
+			"says that a best encoder keeps the task's first m directions."}, nil
 }
 
 // Fig2a is the phase diagram of one mixture.
@@ -75,7 +75,7 @@ func Fig2a(runs results.Runs) (chart.Chart, error) {
 
 // Fig13 is Fig 2a for ranges of complexity.
 func Fig13(runs results.Runs) (chart.Chart, error) {
-	return lossMaps("fig13", "Which tasks each width learns, where the frequent ones are the simple ones", runs, false)
+	return lossMaps("fig13", "Which tasks each width learns, by how unlike in complexity they are", runs, false)
 }
 
 // Fig17 is Fig 2a for frequency laws, on a logarithmic scale of colours.
@@ -91,7 +91,7 @@ func agreement(m theory.Mixture, runs results.Runs, all sizes) chart.Panel {
 		low, high := m.TaskLoss(runs[0].Net.Width)
 		layer := chart.Layer{Kind: chart.Points, Name: name, Color: chart.Black, ValueLabel: taskLabel, ValueName: "task",
 			ValueMin: 1, ValueMax: float64(m.Tasks())}
-		layer.Shape = 1 + slices.Index(all, Size.Of(runs[0]))%shapes
+		layer.Shape = 1 + slices.Index(all, Size.Of(runs[0]))%chart.Shapes
 		var seeds []float64
 		for _, r := range runs {
 			for k := range low {
@@ -120,13 +120,10 @@ func agreement(m theory.Mixture, runs results.Runs, all sizes) chart.Panel {
 		Layers: append(layers, points...)}
 }
 
-// shapes is how many markers tell sizes apart.
-const shapes = 6
-
 // marked are the sizes that have a marker each: the powers of two from 8 on, as in the paper, or where there are few, all.
 func (s sizes) marked() sizes {
 	few := slices.DeleteFunc(slices.Clone(s), func(n int) bool { return n < 8 || n&(n-1) != 0 })
-	if len(few) < 2 || len(few) > shapes {
+	if len(few) < 2 || len(few) > chart.Shapes {
 		return s
 	}
 	return few
@@ -144,8 +141,8 @@ func agreements(name, title string, runs results.Runs) (chart.Chart, error) {
 		return chart.Chart{}, err
 	}
 	return chart.Chart{Name: name, Title: title, Subtitle: about(runs), Panels: panels, Columns: columns,
-		Caption: "Loss relative to predicting the mean. Each point is one task of one run, coloured by its rank in frequency; the marker says the " +
-			"width. Predictions are those of the best encoder of that width."}, nil
+		Caption: "Loss relative to predicting the mean. Each point is one task of one run, coloured by its rank in frequency; the marker " +
+			"says the width. Predictions are those of the best encoder of that width."}, nil
 }
 
 // Fig2b draws observed against predicted losses for frequency laws.
@@ -164,8 +161,8 @@ func Fig14(runs results.Runs) (chart.Chart, error) {
 // 90% of a task's energy is reached.
 func Fig12(settings []spec.Run) (chart.Chart, error) {
 	f := chart.Chart{Name: "fig12", Title: "Spectra of the tasks", Columns: 3,
-		Caption: "Amplitude of each direction, coloured by the task's rank in frequency; diamonds: the direction at which 90% of a task's energy " +
-			"is reached. The most frequent task is the simplest."}
+		Caption: "Amplitude of each direction, coloured by the task's rank in frequency; diamonds: the direction at which 90% of a task's " +
+			"energy is reached. Where tasks differ, the most frequent one is the simplest."}
 	var seen []string
 	for _, r := range settings {
 		name := fmt.Sprint(r.Mixture.Tasks, r.Mixture.Settings)
@@ -187,7 +184,8 @@ func Fig12(settings []spec.Run) (chart.Chart, error) {
 func spectra(m theory.Mixture) chart.Panel {
 	c := complexityOf(m)
 	panel := chart.Panel{Title: fmt.Sprint(c), X: chart.Axis{Label: "direction j", Name: "direction", Log: true},
-		Y: chart.Axis{Label: "amplitude σ_kj", Name: "amplitude", Log: true}, Facets: []chart.Facet{{Name: "complexity", Value: c}}}
+		Y:      chart.Axis{Label: "amplitude σ_kj", Name: "amplitude", Log: true, Min: .004, Max: 1.1},
+		Facets: []chart.Facet{{Name: "complexity", Value: c}}}
 	reached := chart.Layer{Kind: chart.Points, Name: "90% of the energy", Color: chart.Black, Shape: 4}
 	var tasks []float64
 	for k, spectrum := range m.Spectrum {
@@ -234,9 +232,9 @@ func FeatureOrder(runs results.Runs) (chart.Chart, error) {
 		layer.X = utility
 		byUtility.Layers = append(byUtility.Layers, layer)
 	}
-	return chart.Chart{Name: "feature-order", Title: "Features enter in the order of utility, not of frequency", Subtitle: about(runs),
-		Caption: fmt.Sprintf("%s for 90%% of the energy of the most frequent … the rarest task. Held: the signal reaches the first j eigenvalues' "+
-			"share less %g; smaller features are left out.", complexityOf(m), claims.HeldTolerance),
+	return chart.Chart{Name: "feature-order", Title: "Features enter nearly in the order of utility, not of frequency", Subtitle: about(runs),
+		Caption: fmt.Sprintf("%s for 90%% of the energy of the most frequent … the rarest task. Held: the signal reaches the first j "+
+			"eigenvalues' share less %g; smaller features are left out.", complexityOf(m), claims.HeldTolerance),
 		Panels: []chart.Panel{byFrequency, byUtility}, Columns: 2}, nil
 }
 
@@ -299,8 +297,8 @@ func Fig18(runs results.Runs) (chart.Chart, error) {
 		threshold.Layers = append(threshold.Layers, points)
 	}
 	return chart.Chart{Name: "fig18", Title: "Rank-one tasks: task k needs width k", Subtitle: about(runs),
-		Caption: "One direction for each task, so that width N holds exactly the N most frequent tasks. The widths between those that were " +
-			"trained are plateaus of the right panel.",
+		Caption: "One direction for each task, so that the best net of width N holds exactly the N most frequent tasks. The widths between " +
+			"those that were trained are plateaus of the right panel.",
 		Panels: []chart.Panel{heat, threshold}, Columns: 2}, nil
 }
 
@@ -328,5 +326,6 @@ func Fig21(runs results.Runs) (chart.Chart, error) {
 		panels = append(panels, panel)
 	}
 	return chart.Chart{Name: "fig21", Title: "More training does not replace width", Subtitle: about(runs), Panels: panels, Columns: 3,
-		Caption: "Loss of every task over training, relative to predicting the mean; means over seeds."}, nil
+		Caption: "Loss of every task over training, relative to predicting the mean; means over seeds. The first steps, where untrained " +
+			"readouts cost far more than the mean, are cut off."}, nil
 }

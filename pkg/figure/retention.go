@@ -265,8 +265,8 @@ func OneNeuron() (chart.Chart, error) {
 		Caption: "The exact recursion (lines) and its closed form (points)."}, nil
 }
 
-// Fig11 draws two tasks, of frequencies .9 and .1, and one neuron, or two of which a softmax gate picks for each task by how well they serve
-// it (theory.Gated): where the neurons end, and the rare task's alignment while tasks are drawn, the same ones for both.
+// Fig11 draws two tasks, of frequencies .9 and .1, and one neuron, or two of which a softmax gate picks for each task by how well they
+// serve it (theory.Gated): where the neurons end, and the rare task's alignment while tasks are drawn, the same ones for both.
 func Fig11() (chart.Chart, error) {
 	const p, eta, sharpness, steps = .9, .05, 8, 200
 	var panels []chart.Panel
@@ -292,13 +292,15 @@ func Fig11() (chart.Chart, error) {
 			arrows.X, arrows.Y = append(arrows.X, 0, x, math.NaN()), append(arrows.Y, 0, y, math.NaN())
 			tips.X, tips.Y = append(tips.X, x), append(tips.Y, y)
 		}
-		features := chart.Layer{Kind: chart.Points, Name: "features of T_f and T_r", Color: chart.Black, Shape: 5, X: []float64{1, 0}, Y: []float64{0, 1}}
-		panels = append(panels, chart.Panel{Title: name + ", after training", Layers: []chart.Layer{features, arrows, tips},
+		features := chart.Layer{Kind: chart.Points, Name: "features of T_f and T_r", Color: chart.Black, Shape: 5,
+			X: []float64{1, 0}, Y: []float64{0, 1}}
+		panels = append(panels, chart.Panel{Title: name + ", after training", Layers: []chart.Layer{arrows, tips, features},
 			X:      chart.Axis{Label: "along T_f", Name: "frequent", Min: -.1, Max: 1.1},
 			Y:      chart.Axis{Label: "along T_r", Name: "rare", Min: -.1, Max: 1.1},
 			Facets: []chart.Facet{{Name: "width", Value: i + 1}}})
 	}
-	return chart.Chart{Name: "fig11", Title: "One neuron serves the frequent task; of two, each takes one", Panels: append(panels, over),
-		Columns: 3, Caption: "Each step is on one task, drawn by its frequency: a rare one pushes the alignment up, the frequent ones pull it down. " +
-			"The gate's definition, rate and start are ours."}, nil
+	return chart.Chart{Name: "fig11", Title: "One neuron serves the frequent task; of two, each takes one",
+		Subtitle: fmt.Sprintf("frequencies %g and %g; %d steps of rate %g", p, 1-p, steps, eta), Panels: append(panels, over),
+		Columns: 3, Caption: "Each step is on one task, drawn by its frequency: a rare one pushes the alignment up, the frequent ones pull " +
+			"it down. The gate's definition, rate and start are ours."}, nil
 }

@@ -207,7 +207,8 @@ func TestFig11(t *testing.T) {
 	}
 	one, two := layer(t, f.Panels[2], chart.Line, "N = 1"), layer(t, f.Panels[2], chart.Line, "N = 2")
 	if last := len(one.Y) - 1; one.X[last] != 200 || one.Y[last] > .01 || two.Y[last] < .95 {
-		t.Errorf("at step %g one neuron has %g of the rare task, two %g: want at most .01 and at least .95", one.X[last], one.Y[last], two.Y[last])
+		t.Errorf("at step %g one neuron has %g of the rare task, two %g: want at most .01 and at least .95",
+			one.X[last], one.Y[last], two.Y[last])
 	}
 	up := 0
 	for i := range one.Y[1:] {

@@ -213,6 +213,33 @@ scales: {paper: {train.steps: 20, grid.net.width: [3]}}
 	}
 }
 
+// A spec that names a base starts from that preset at its scale, wherever the key stands, and says only what differs.
+func TestBase(t *testing.T) {
+	text := "grid: {net.width: [8]}\ntrain: {steps: 500}\nbase: fig3\nscales: {smoke: {train.warmup: 7}}\n"
+	s, err := Parse("mine.yaml", []byte(text), "smoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _ := s.Runs()
+	if s.Name != "mine" || s.About != "" || s.Scale != "smoke" || len(runs) != 2 {
+		t.Errorf("%s, about %q, at %s: %d runs; want one width of two seeds", s.Name, s.About, s.Scale, len(runs))
+	}
+	for _, r := range runs {
+		if r.Mixture.Tasks != 4 || r.Mixture.Frequency.Exponent != 2 || r.Net.Width != 8 || r.Train.Steps != 500 || r.Train.Warmup != 7 {
+			t.Errorf("run %+v: want fig3 at smoke with what differs", r)
+		}
+	}
+	for text, want := range map[string]string{
+		"net: {width: 3}\nbase: nosuch\n": `x.yaml:2: base: "nosuch": want a preset to start from: allocation-parity, `,
+		"base: [fig3]\n":                  `x.yaml:1: base: a list of 1: want a preset to start from`,
+		"scales: {smoke: {base: fig3}}\n": `x.yaml:1: base: unknown key`,
+	} {
+		if _, err := Parse("x.yaml", []byte(text), "smoke"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v; want %s", text, err, want)
+		}
+	}
+}
+
 func TestWith(t *testing.T) {
 	s, err := Load("fig2", "smoke")
 	if err != nil {

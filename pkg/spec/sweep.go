@@ -88,8 +88,8 @@ func Load(name, scale string) (*Sweep, error) {
 	return Parse(name, data, scale)
 }
 
-// Parse returns the sweep of a YAML document at a scale; file is the document's name in errors. The document's
-// settings start from Default, or from those of the preset that its key `base` names; its part `scales` holds, for each scale, settings that replace those of the
+// Parse returns the sweep of a YAML document at a scale; file is the document's name in errors. The document's settings start from Default,
+// or from those of the preset that its key `base` names; its part `scales` holds, for each scale, settings that replace those of the
 // document ("train.steps: 100", "grid.net.width: [2, 4]").
 func Parse(file string, data []byte, scale string) (*Sweep, error) {
 	if !slices.Contains(Scales, scale) {
