@@ -16,7 +16,8 @@ import (
 	"raretask/tasks"
 )
 
-// pieceBytes bounds what an evaluation holds at a time: so many tasks are evaluated at once as fit.
+// pieceBytes bounds what an evaluation holds at a time: so many tasks are evaluated at once as fit. Sums over samples round by it in the
+// seventh digit, and so by Cost.sample: to change either changes what evaluations say to the last bit.
 const pieceBytes = 128 << 20
 
 // pieceOf returns how many tasks of a stack are evaluated at a time, a function of its settings alone. It divides their number, so that the
