@@ -242,7 +242,7 @@ func (l Layer) check(p Panel) error {
 	if err := l.checkLengths(p); err != nil {
 		return err
 	}
-	if err := cmp.Or(p.X.admits("x", l.X), p.vertical(l).admits("y", l.Y), l.admitsValues()); err != nil {
+	if err := cmp.Or(p.X.admits("x", l.X), p.vertical(l).admits("y", l.Y), Axis{Log: l.ValueLog}.admits("value", l.Value)); err != nil {
 		return err
 	}
 	if l.Kind == Heat {
@@ -271,10 +271,6 @@ func (p Panel) vertical(l Layer) Axis {
 		return p.Right
 	}
 	return p.Y
-}
-
-func (l Layer) admitsValues() error {
-	return Axis{Log: l.ValueLog}.admits("value", l.Value)
 }
 
 func (l Layer) checkLengths(p Panel) error {

@@ -24,10 +24,11 @@ func (f Chart) CSV() ([]byte, error) {
 	}
 	// Columns in their order: of the panel, of the points' fields, and of their numbers.
 	header := [][]string{{"panel"}, {"series"}, nil}
+	known := map[string]bool{"panel": true, "series": true}
 	var rows []map[string]string
 	add := func(at int, row map[string]string, name, cell string) {
-		if row[name] = cell; !slices.Contains(slices.Concat(header...), name) {
-			header[at] = append(header[at], name)
+		if row[name] = cell; !known[name] {
+			known[name], header[at] = true, append(header[at], name)
 		}
 	}
 	for i, p := range f.Panels {

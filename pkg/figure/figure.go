@@ -73,13 +73,12 @@ func (s sizes) each(runs results.Runs, draw func(name string, color int, runs re
 
 // about says of what runs a figure is, for its subtitle: mixture, training and seeds.
 func about(runs results.Runs) string {
-	list := func(values []string) string { return strings.Join(slices.Compact(values), ", ") }
+	list := func(values any) string { return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ", ") }
 	betas, _ := results.By(runs, results.Beta)
 	seeds, _ := results.By(runs, results.Seed)
 	r := runs[0]
 	text := fmt.Sprintf("β = %s; K = %d tasks, D = %d; %d steps of %d samples; seed %s",
-		list(xslices.Map(betas, func(b float64) string { return fmt.Sprint(b) })), r.Mixture.Tasks, r.Mixture.Signature().Input.Size(),
-		r.Train.Steps, r.Train.Batch, list(xslices.Map(seeds, func(s uint32) string { return fmt.Sprint(s) })))
+		list(betas), r.Mixture.Tasks, r.Mixture.Signature().Input.Size(), r.Train.Steps, r.Train.Batch, list(seeds))
 	if r.Scale != "" {
 		text += "; scale " + r.Scale
 	}
@@ -103,12 +102,14 @@ func (c complexity) String() string {
 	return fmt.Sprintf("%d … %d directions", c.first, c.last)
 }
 
+// Settings in which the mixtures of a figure may differ.
+const byFrequency, byComplexity = "mixture.frequency.exponent", "mixture.alpha"
+
 // mixes draws a panel for each mixture among runs, a row for each range of complexity, the narrowest first, and a column for each exponent
-// of frequencies. design lets them differ in both. It returns the panels and how many stand side by side.
+// of frequencies. It returns the panels and how many stand side by side.
 func mixes(
 	runs results.Runs, design results.Design, draw func(m theory.Mixture, runs results.Runs) chart.Panel,
 ) (panels []chart.Panel, columns int, err error) {
-	design.Vary = append(slices.Clone(design.Vary), "mixture.frequency.exponent", "mixture.alpha")
 	if err := runs.Need(design); err != nil {
 		return nil, 0, err
 	}

@@ -44,8 +44,9 @@ func residualPanel(m theory.Mixture, runs results.Runs, frequent int) chart.Pane
 	return panel
 }
 
-func residuals(name, title string, runs results.Runs, frequent int) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"residual", "signal_normalized"}, Final: true}
+// residuals draws that panel for each mixture.
+func residuals(name, title string, runs results.Runs, frequent int, vary ...string) (chart.Chart, error) {
+	design := results.Design{Vary: append(vary, "net.width"), Columns: []string{"residual", "signal_normalized"}, Final: true}
 	panels, columns, err := mixes(runs, design, func(m theory.Mixture, runs results.Runs) chart.Panel {
 		return residualPanel(m, runs, min(frequent, m.Tasks()-1))
 	})
@@ -63,21 +64,17 @@ func residuals(name, title string, runs results.Runs, frequent int) (chart.Chart
 
 // Fig3 draws the signal of the three most frequent tasks and of the rarest against what the frequent tasks have yet to learn.
 func Fig3(runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"residual", "signal_normalized"}, Final: true}
-	if err := runs.Need(design); err != nil {
-		return chart.Chart{}, err
-	}
 	return residuals("fig3", "The rarest task enters when little is left of the frequent ones", runs, 3)
 }
 
 // Fig15 is Fig 3 for ranges of complexity (rows) and frequency laws (columns).
 func Fig15(runs results.Runs) (chart.Chart, error) {
-	return residuals("fig15", "Residual and signal, by complexity and frequency", runs, 3)
+	return residuals("fig15", "Residual and signal, by complexity and frequency", runs, 3, byComplexity, byFrequency)
 }
 
 // Fig19 is Fig 3 for frequency laws, with the most frequent task alone.
 func Fig19(runs results.Runs) (chart.Chart, error) {
-	return residuals("fig19", "Residual and signal, by frequency law", runs, 1)
+	return residuals("fig19", "Residual and signal, by frequency law", runs, 1, byFrequency)
 }
 
 // Curves draws, over training and by width, what the frequent tasks have yet to learn, the size of their gradient, and the rarest
@@ -109,7 +106,8 @@ func Curves(runs results.Runs) (chart.Chart, error) {
 // LateGradient draws, late in training and against width, the frequent tasks' gradient and the bound on it, beside the rarest
 // task's signal, for every frequency exponent among the runs.
 func LateGradient(runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"frequent_gradient", "bound", "residual", "signal"}, Final: true}
+	design := results.Design{Vary: []string{"net.width", byFrequency},
+		Columns: []string{"frequent_gradient", "bound", "residual", "signal"}, Final: true}
 	panels, columns, err := mixes(runs, design, func(m theory.Mixture, runs results.Runs) chart.Panel {
 		_, critical := frequentFloor(m)
 		panel := chart.Panel{X: sizesOf(runs).axis(), Y: chart.Axis{Label: "late in training", Name: "late", Log: true}}

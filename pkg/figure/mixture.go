@@ -54,8 +54,8 @@ func lossMap(m theory.Mixture, runs results.Runs, log bool) chart.Panel {
 
 // lossMaps draws maps of the final loss of every task, relative to predicting the mean, by width, averaged over seeds, a panel for each
 // mixture, with the staircases N*(m): the smallest width at which an optimal encoder keeps a task's first m directions.
-func lossMaps(name, title string, runs results.Runs, log bool) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true}
+func lossMaps(name, title string, runs results.Runs, log bool, vary ...string) (chart.Chart, error) {
+	design := results.Design{Vary: append(vary, "net.width"), Columns: []string{"loss"}, Final: true}
 	panels, columns, err := mixes(runs, design, func(m theory.Mixture, runs results.Runs) chart.Panel { return lossMap(m, runs, log) })
 	if err != nil {
 		return chart.Chart{}, err
@@ -67,20 +67,17 @@ func lossMaps(name, title string, runs results.Runs, log bool) (chart.Chart, err
 
 // Fig2a is the phase diagram of one mixture.
 func Fig2a(runs results.Runs) (chart.Chart, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true}); err != nil {
-		return chart.Chart{}, err
-	}
 	return lossMaps("fig2a", "Which tasks each width learns", runs, false)
 }
 
 // Fig13 is Fig 2a for ranges of complexity.
 func Fig13(runs results.Runs) (chart.Chart, error) {
-	return lossMaps("fig13", "Which tasks each width learns, by how unlike in complexity they are", runs, false)
+	return lossMaps("fig13", "Which tasks each width learns, by how unlike in complexity they are", runs, false, byComplexity)
 }
 
 // Fig17 is Fig 2a for frequency laws, on a logarithmic scale of colours.
 func Fig17(runs results.Runs) (chart.Chart, error) {
-	return lossMaps("fig17", "Which tasks each width learns, by how steeply frequencies fall", runs, true)
+	return lossMaps("fig17", "Which tasks each width learns, by how steeply frequencies fall", runs, true, byFrequency)
 }
 
 // agreement is the panel of Fig 2b and 14: the observed loss of every task, size and seed against its prediction.
@@ -131,8 +128,8 @@ func (s sizes) marked() sizes {
 
 // agreements draws observed against predicted losses of every task, width and seed, a panel for each mixture. Where utilities tie exactly,
 // any way of sharing the neuron is optimal, and the prediction is a range: the loss observed is drawn as a line across it.
-func agreements(name, title string, runs results.Runs) (chart.Chart, error) {
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true}
+func agreements(name, title string, runs results.Runs, vary ...string) (chart.Chart, error) {
+	design := results.Design{Vary: append(vary, "net.width"), Columns: []string{"loss"}, Final: true}
 	all := sizesOf(runs).marked()
 	panels, columns, err := mixes(runs, design, func(m theory.Mixture, runs results.Runs) chart.Panel {
 		return agreement(m, runs.Where(func(r *results.Run) bool { return slices.Contains(all, Size.Of(r)) }), all)
@@ -147,14 +144,14 @@ func agreements(name, title string, runs results.Runs) (chart.Chart, error) {
 
 // Fig2b draws observed against predicted losses for frequency laws.
 func Fig2b(runs results.Runs) (chart.Chart, error) {
-	f, err := agreements("fig2b", "Observed and predicted losses", runs)
+	f, err := agreements("fig2b", "Observed and predicted losses", runs, byFrequency)
 	f.Columns = min(2, f.Columns)
 	return f, err
 }
 
 // Fig14 is Fig 2b for ranges of complexity (rows) and frequency laws (columns).
 func Fig14(runs results.Runs) (chart.Chart, error) {
-	return agreements("fig14", "Observed and predicted losses, by complexity and frequency", runs)
+	return agreements("fig14", "Observed and predicted losses, by complexity and frequency", runs, byComplexity, byFrequency)
 }
 
 // Fig12 draws the spectra of tasks, a panel for each range of complexity among settings: amplitudes σ_kj = √λ_kj, and where
@@ -212,15 +209,15 @@ func FeatureOrder(runs results.Runs) (chart.Chart, error) {
 	all := sizesOf(runs)
 	held := all.axis()
 	held.Label = "first held at " + Size.Label
-	byFrequency := chart.Panel{Title: "by frequency of the task", X: chart.Axis{Label: "frequency π_k", Name: "frequency", Log: true}, Y: held}
-	byUtility := chart.Panel{Title: "by utility of the feature", X: chart.Axis{Label: "utility π_k λ_kj", Name: "utility", Log: true}, Y: held}
+	frequencies := chart.Panel{Title: "by frequency of the task", X: chart.Axis{Label: "frequency π_k", Name: "frequency", Log: true}, Y: held}
+	utilities := chart.Panel{Title: "by utility of the feature", X: chart.Axis{Label: "utility π_k λ_kj", Name: "utility", Log: true}, Y: held}
 	ranks := chart.Layer{Kind: chart.Line, Name: "rank of the utility, theory", Color: chart.Black, Dashed: true}
 	for i, f := range m.Features() {
 		if x := Size.at(runs[0], i+1); x <= float64(all[len(all)-1]) {
 			ranks.X, ranks.Y = append(ranks.X, f.Utility), append(ranks.Y, x)
 		}
 	}
-	byUtility.Layers = []chart.Layer{ranks}
+	utilities.Layers = []chart.Layer{ranks}
 	const shown = 4
 	for j := range min(shown, m.Block()) {
 		layer, utility, err := firstHeld(runs, m, j)
@@ -228,14 +225,14 @@ func FeatureOrder(runs results.Runs) (chart.Chart, error) {
 			return chart.Chart{}, err
 		}
 		layer.Name, layer.Color, layer.Shape = fmt.Sprintf("feature %d", j+1), chart.Ordered(j, shown), j+1
-		byFrequency.Layers = append(byFrequency.Layers, layer)
+		frequencies.Layers = append(frequencies.Layers, layer)
 		layer.X = utility
-		byUtility.Layers = append(byUtility.Layers, layer)
+		utilities.Layers = append(utilities.Layers, layer)
 	}
 	return chart.Chart{Name: "feature-order", Title: "Features enter nearly in the order of utility, not of frequency", Subtitle: about(runs),
 		Caption: fmt.Sprintf("%s for 90%% of the energy of the most frequent … the rarest task. Held: the signal reaches the first j "+
 			"eigenvalues' share less %g; smaller features are left out.", complexityOf(m), claims.HeldTolerance),
-		Panels: []chart.Panel{byFrequency, byUtility}, Columns: 2}, nil
+		Panels: []chart.Panel{frequencies, utilities}, Columns: 2}, nil
 }
 
 // firstHeld are the first sizes that hold the j-th feature of each task, by the task's frequency, and the features' utilities.
@@ -303,7 +300,7 @@ func Fig18(runs results.Runs) (chart.Chart, error) {
 }
 
 // Fig21 draws persistence: the loss of every task over a training far longer than the common tasks need, a panel for each width, means over
-// seeds. The dotted line is a tenth of the training, the horizon of the other figures.
+// seeds. The dashed line is a tenth of the training, the horizon of Fig 2.
 func Fig21(runs results.Runs) (chart.Chart, error) {
 	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}})
 	if err != nil {

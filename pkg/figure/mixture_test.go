@@ -126,6 +126,11 @@ func TestComplexities(t *testing.T) {
 	if f, err = Fig13(ranges(t, 1)); err != nil || len(f.Panels) != 3 || f.Columns != 3 || f.Panels[2].Title != want[4] {
 		t.Errorf("%d panels in %d columns, %v", len(f.Panels), f.Columns, err)
 	}
+	for want, draw := range map[string]func(results.Runs) (chart.Chart, error){"mixture.alpha": Fig17, "mixture.frequency.exponent": Fig13} {
+		if _, err := draw(ranges(t, 1, 2)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ranges and laws in a figure of one of them: %v; want an error that names %s", err, want)
+		}
+	}
 }
 
 // Amplitudes are the roots of the spectra, and 90% of the energy is reached where the sum of the first eigenvalues says so.

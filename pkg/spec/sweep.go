@@ -47,7 +47,7 @@ const DefaultMemory = 8
 type Sweep struct {
 	Name  string
 	About string
-	Scale string
+	Scale string // at which it was loaded; empty where it was made in code
 	Base  Run
 	Grid  []Axis // every combination
 	Zip   []Axis // taken in step: the i-th value of each; combined with the grid
@@ -112,13 +112,11 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 		return nil, fmt.Errorf("%s: empty; want at least one of mixture, net, train", file)
 	}
 	resolve(&document)
-	if err := s.start(document.Content[0], scale); err != nil {
-		return nil, err
-	}
 	var scaled *yaml.Node
 	err := d.pairs(document.Content[0], "", func(key string, line int, value *yaml.Node) error {
 		switch key {
 		case "base":
+			return s.start(value, scale)
 		case "about":
 			return d.scalar(value, reflect.ValueOf(&s.About).Elem(), key)
 		case "mixture", "net", "train", "memory", "metrics", "keep":
@@ -145,22 +143,15 @@ func Parse(file string, data []byte, scale string) (*Sweep, error) {
 }
 
 // start takes over what the preset that a document names as its base is at a scale.
-func (s *Sweep) start(document *yaml.Node, scale string) error {
-	for i := 0; document.Kind == yaml.MappingNode && i < len(document.Content); i += 2 {
-		name := document.Content[i+1]
-		if document.Content[i].Value != "base" {
-			continue
-		}
-		if name.Kind != yaml.ScalarNode || !slices.Contains(Presets(), name.Value) {
-			return s.decoder.errorf(name.Line, "base", "%s: want a preset to start from: %s", text(name), strings.Join(Presets(), ", "))
-		}
-		base, err := Load(name.Value, scale)
-		if err != nil {
-			return err
-		}
+func (s *Sweep) start(name *yaml.Node, scale string) error {
+	if name.Kind != yaml.ScalarNode || !slices.Contains(Presets(), name.Value) {
+		return s.decoder.errorf(name.Line, "base", "%s: want a preset to start from: %s", text(name), strings.Join(Presets(), ", "))
+	}
+	base, err := Load(name.Value, scale)
+	if err == nil {
 		s.Base, s.Grid, s.Zip, s.Metrics, s.Keep, s.Memory = base.Base, base.Grid, base.Zip, base.Metrics, base.Keep, base.Memory
 	}
-	return nil
+	return err
 }
 
 // scale applies the settings of one scale; those of the others are checked too.

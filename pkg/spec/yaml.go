@@ -141,7 +141,8 @@ func (d *decoder) set(run *Run, key string, node *yaml.Node) error {
 	return d.decode(node, reflect.ValueOf(run).Elem(), "")
 }
 
-// pairs calls f for each key of a mapping: what chooses other keys comes before them, axes after all, wherever they stand.
+// pairs calls f for each key of a mapping: what a document starts from comes first, what chooses other keys before them, axes after all,
+// wherever they stand.
 func (d *decoder) pairs(node *yaml.Node, key string, f func(key string, line int, value *yaml.Node) error) error {
 	if node.Kind != yaml.MappingNode {
 		return d.errorf(node.Line, key, "%s: want keys and values", text(node))
@@ -170,6 +171,8 @@ func (d *decoder) pairs(node *yaml.Node, key string, f func(key string, line int
 func rank(key string) int {
 	parts := strings.Split(key, ".")
 	switch last := parts[len(parts)-1]; {
+	case key == "base":
+		return -1
 	case slices.Contains(parts, "grid") || slices.Contains(parts, "zip"):
 		return 2
 	case last == "family" || last == "kind":
