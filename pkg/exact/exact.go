@@ -1,6 +1,6 @@
 // Package exact measures linear nets on families with closed forms without drawing a sample: losses, signals, residual, gradients and their
 // interference follow from the weights alone (Sec. 3 and Theorem 4 of arXiv 2605.29548; package theory has the formulas). Importing it
-// registers the metric "exact".
+// registers the metrics "exact" and, for what becomes of an injected task, "injection".
 package exact
 
 import (
@@ -11,7 +11,10 @@ import (
 	"raretask/pkg/train"
 )
 
-func init() { train.Register(train.Metric{Name: "exact", Default: true, Of: of}) }
+func init() {
+	train.Register(train.Metric{Name: "exact", Default: true, Of: of})
+	train.Register(train.Metric{Name: "injection", Default: true, Of: ofInjection})
+}
 
 // columns are what the metric gives, in the order of values.
 var columns = []train.Column{
@@ -31,9 +34,8 @@ var columns = []train.Column{
 
 // of returns the gauge of a run; nil where its net is not linear or its family has no closed forms. A diverged run has no values.
 func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
-	linear, ok := run.New().(net.Linear)
-	m, err := run.Mixture.Theory()
-	if !ok || err != nil { // whoever trains the mixture is told where it is none
+	linear, m, ok := closed(run)
+	if !ok {
 		return nil, nil
 	}
 	frequent := m.Frequent(theory.FrequentShare)
@@ -54,5 +56,51 @@ func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 		loss, err := theory.FullLoss(m, encoder, decoders, width, dim)
 		return [][]float64{{p.EncoderLoss}, {loss.Mixture}, {p.Residual}, {p.FrequentGradient}, {p.Bound},
 			loss.Normalized, p.Signal, p.Normalized, p.TaskGradient, p.Interference, p.Cosine}, err
+	}}, nil
+}
+
+// closed returns a run's net and mixture where both have closed forms.
+func closed(run spec.Run) (linear net.Linear, m theory.Mixture, ok bool) {
+	linear, ok = run.New().(net.Linear)
+	m, err := run.Mixture.Theory()
+	return linear, m, ok && err == nil // whoever trains the mixture is told where it is none
+}
+
+// injectionColumns are what is measured of an injected task r, often.
+var injectionColumns = []train.Column{
+	{Name: "injected_signal", About: "normalised signal of the injected task, (s_r - N/D)/(1 - N/D)", Often: true},
+	{Name: "common_signal", About: "mean normalised signal of the frequent tasks, without the injected one", Often: true},
+	{Name: "injected_cosine", About: "cosine of G_r and G_F without r; missing where one is zero", Often: true},
+}
+
+// ofInjection returns the gauge of a run in which a task is injected; nil for others.
+func ofInjection(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
+	linear, m, ok := closed(run)
+	task := run.Train.Injection.Task - 1
+	if !ok || task < 0 {
+		return nil, nil
+	}
+	frequent := m.Frequent(theory.FrequentShare)
+	width, dim := run.Net.Width, run.Mixture.Signature().Input.Size()
+	return &train.Gauge{Columns: injectionColumns, Host: func(s train.RunState) ([][]float64, error) {
+		if s.Diverged >= 0 {
+			return make([][]float64, len(injectionColumns)), nil
+		}
+		encoder, _ := linear.Linear(s.Weights)
+		space, err := theory.RowSpace(encoder, width, dim)
+		if err != nil {
+			return nil, err
+		}
+		p, err := m.PopulationOf(space, frequent, []int{task})
+		if err != nil {
+			return nil, err
+		}
+		others, common := 0., 0.
+		for _, k := range frequent {
+			if k != task {
+				others, common = others+1, common+p.Normalized[k]
+			}
+		}
+		return [][]float64{{p.Normalized[task]}, {common / others}, {p.Cosine[task]}}, nil
 	}}, nil
 }

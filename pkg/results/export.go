@@ -129,10 +129,20 @@ func (e *exporter) run(f *File, r *Run) error {
 		head[len(head)-1] = r.Diverged
 	}
 	frequency := r.Mixture.Frequencies()
+	at := func(step int, task ...any) []any {
+		return append(append(slices.Clip(head), step, step*r.Train.Batch), task...)
+	}
+	glances := 0
 	for i, step := range r.Steps {
+		for ; glances < len(r.Glances) && r.Glances[glances] < step; glances++ {
+			known := func(column string) any { return r.glance(column, glances) }
+			if err := e.row(f, known, 0, at(r.Glances[glances], nil, nil)); err != nil {
+				return err
+			}
+		}
 		for k := 1; k <= r.Mixture.Tasks; k++ {
-			row := append(slices.Clip(head), step, step*r.Train.Batch, k, frequency[k-1])
-			if err := e.row(f, r, i, k, row); err != nil {
+			known := func(column string) any { return r.Value(column, i, k) }
+			if err := e.row(f, known, k, at(step, k, frequency[k-1])); err != nil {
 				return err
 			}
 		}
@@ -140,21 +150,21 @@ func (e *exporter) run(f *File, r *Run) error {
 	return nil
 }
 
-// row writes what is known of a run and task at the i-th step.
-func (e *exporter) row(f *File, r *Run, i, k int, row []any) error {
+// row writes what is known of a run and task at a step; task 0: at a glance.
+func (e *exporter) row(f *File, known func(column string) any, task int, row []any) error {
 	if !e.long {
-		for _, c := range e.columns {
-			row = append(row, r.Value(c.name, i, k))
+		for _, field := range e.columns {
+			row = append(row, known(field.name))
 		}
 		e.rows++
 		return e.write(row)
 	}
 	for _, c := range f.Columns {
-		line := append(slices.Clip(row), c.Name, r.Value(c.Name, i, k))
+		if task > 1 && !c.PerTask || task == 0 && !c.Often {
+			continue
+		}
+		line := append(slices.Clip(row), c.Name, known(c.Name))
 		if !c.PerTask {
-			if k > 1 {
-				continue
-			}
 			line[len(row)-2], line[len(row)-1] = nil, nil
 		}
 		e.rows++

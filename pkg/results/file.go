@@ -22,8 +22,8 @@ import (
 
 // File is the result file of a stack, whole and sealed.
 //
-// Its rows are those of every run, step and task, in this order; columns of a run's own stand on each of a step's rows. What its metadata
-// says, as JSON under the keys below, is what a File holds.
+// Its rows are those of every run, step and task, in this order, and then those of every run and glance, without a task; columns of a run's
+// own stand on each of a step's rows. What its metadata says, as JSON under the keys below, is what a File holds.
 type File struct {
 	Path    string           `json:"-"`
 	Stack   spec.Stack       `json:"-"`
@@ -31,12 +31,14 @@ type File struct {
 	Backend backend.Identity `json:"-"`
 
 	Steps    []int          `json:"steps"`             // at which all runs were evaluated
+	Glances  []int          `json:"glances,omitempty"` // further steps, at which columns that are known often were measured
 	Columns  []train.Column `json:"columns"`           // that were measured
 	Metrics  []string       `json:"metrics,omitempty"` // that gave the columns
 	Kept     []int          `json:"kept,omitempty"`    // steps after which weights were kept
 	Diverged []int          `json:"diverged"`          // step at which each run diverged; -1: never
 
 	values map[string][]float64 // of the columns that have been read, of all runs
+	seen   map[string][]float64 // the same at Glances
 }
 
 // format is the number of this layout; files of another one are of an older or newer engine.
@@ -47,7 +49,7 @@ const (
 	keyFormat   = "format"
 	keyStack    = "stack"   // hash of the stack
 	keyRuns     = "runs"    // settings of each run
-	keyHead     = "results" // steps, columns, kept, diverged
+	keyHead     = "results" // steps, glances, columns, kept, diverged
 	keyBackend  = "backend"
 	keyVersions = "versions"
 )
@@ -172,9 +174,9 @@ func (f *File) parse(file *parquet.File) error {
 			return fmt.Errorf("metadata %s: %w", key, err)
 		}
 	}
-	rows := int64(len(f.Stack) * len(f.Steps))
+	rows := int64(len(f.Stack) * len(f.Glances))
 	if len(f.Stack) > 0 {
-		rows *= int64(f.Stack[0].Mixture.Tasks)
+		rows += f.evaluated()
 	}
 	if file.NumRows() != rows || len(f.Diverged) != len(f.Stack) {
 		return fmt.Errorf("%d rows: want %d", file.NumRows(), rows)
@@ -182,11 +184,16 @@ func (f *File) parse(file *parquet.File) error {
 	return nil
 }
 
+// evaluated returns the number of rows of every run, step and task.
+func (f *File) evaluated() int64 {
+	return int64(len(f.Stack) * len(f.Steps) * f.Stack[0].Mixture.Tasks)
+}
+
 // Runs returns the file's runs; columns are loaded by Need.
 func (f *File) Runs() Runs {
 	runs := make(Runs, len(f.Stack))
 	for i, run := range f.Stack {
-		runs[i] = &Run{Run: run, ID: run.Hash(), Stack: f.Hash, Diverged: f.Diverged[i], Steps: f.Steps, file: f, at: i}
+		runs[i] = &Run{Run: run, ID: run.Hash(), Stack: f.Hash, Diverged: f.Diverged[i], Steps: f.Steps, Glances: f.Glances, file: f, at: i}
 	}
 	return runs
 }
@@ -215,8 +222,10 @@ func (f *File) load(columns []string) error {
 	if len(columns) == 0 {
 		return nil
 	}
-	values := map[string][]float64{}
-	same := func(now *File) bool { return now.Hash == f.Hash && slices.Equal(now.Steps, f.Steps) }
+	values, seen := map[string][]float64{}, map[string][]float64{}
+	same := func(now *File) bool {
+		return now.Hash == f.Hash && slices.Equal(now.Steps, f.Steps) && slices.Equal(now.Glances, f.Glances)
+	}
 	now, err := readFile(f.Path, func(now *File, file *parquet.File) error {
 		for _, c := range f.Columns {
 			if !same(now) || !slices.Contains(columns, c.Name) {
@@ -230,6 +239,10 @@ func (f *File) load(columns []string) error {
 			if err != nil {
 				return err
 			}
+			if c.Often {
+				seen[c.Name] = flat[f.evaluated():]
+			}
+			flat = flat[:f.evaluated()]
 			if k := f.Stack[0].Mixture.Tasks; !c.PerTask { // it stands on each task's row
 				for i := range len(flat) / k {
 					flat[i] = flat[i*k]
@@ -247,9 +260,10 @@ func (f *File) load(columns []string) error {
 		return fmt.Errorf("results: %s has been replaced by another process since it was looked up; run it again", f.Path)
 	}
 	if f.values == nil {
-		f.values = map[string][]float64{}
+		f.values, f.seen = map[string][]float64{}, map[string][]float64{}
 	}
 	maps.Copy(f.values, values)
+	maps.Copy(f.seen, seen)
 	return nil
 }
 
@@ -307,6 +321,17 @@ func (f *File) encode(runs Runs) ([]byte, error) {
 				if err := w.write(row); err != nil {
 					return nil, err
 				}
+			}
+		}
+	}
+	for _, r := range runs {
+		for i, step := range f.Glances {
+			row := []any{r.ID, r.Stack, step, nil}
+			for _, c := range f.Columns {
+				row = append(row, r.glance(c.Name, i))
+			}
+			if err := w.write(row); err != nil {
+				return nil, err
 			}
 		}
 	}

@@ -26,8 +26,10 @@ type Run struct {
 	// Diverged is the step at which the run diverged (training loss not finite or 1000 times that of the best constant); -1: never.
 	Diverged int
 	Steps    []int // at which it was evaluated, ascending
+	Glances  []int // further steps, ascending, at which what is known often was measured: see Often
 
 	values map[string][]float64 // of each column, [step] or [step][task], of a run in memory
+	seen   map[string][]float64 // of each column that is known often, [glance], of a run in memory
 	file   *File                // that the others' columns are loaded from
 	at     int                  // index among the file's runs
 }
@@ -35,6 +37,43 @@ type Run struct {
 // NewRun returns a run with values in memory, a slice for each column: one number for each step, or K of each.
 func NewRun(run spec.Run, steps []int, values map[string][]float64) *Run {
 	return &Run{Run: run, ID: run.Hash(), Stack: spec.Stack{run}.Hash(), Diverged: -1, Steps: steps, values: values}
+}
+
+// WithGlances returns the run with values of columns that are known often, a number for each of further steps.
+func (r *Run) WithGlances(steps []int, values map[string][]float64) *Run {
+	r.Glances, r.seen = steps, values
+	return r
+}
+
+// glanced returns a column at Glances; empty where it isn't known often.
+func (r *Run) glanced(name string) []float64 {
+	if r.file == nil {
+		return r.seen[name]
+	}
+	values := r.file.seen[name]
+	n := len(values) / len(r.file.Stack)
+	return values[r.at*n:][:n]
+}
+
+// glance returns a column at the i-th of Glances; nil where it isn't known often.
+func (r *Run) glance(column string, i int) any {
+	if values := r.glanced(column); len(values) > 0 {
+		return values[i]
+	}
+	return nil
+}
+
+// Often returns a column of the run's own at all steps at which it is known, ascending, and these: Steps, and for what is known often
+// Glances, too.
+func (r *Run) Often(column string) (steps []int, values []float64) {
+	seen := r.glanced(column)
+	for i, step := range r.Steps {
+		for n := len(steps) - i; n < len(seen) && r.Glances[n] < step; n++ {
+			steps, values = append(steps, r.Glances[n]), append(values, seen[n])
+		}
+		steps, values = append(steps, step), append(values, r.Value(column, i, 1))
+	}
+	return steps, values
 }
 
 // column returns a column as it is loaded, [step] or [step][task].

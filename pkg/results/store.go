@@ -65,6 +65,7 @@ var ErrMissing = errors.New("no results yet")
 type Want struct {
 	Columns []string // by name
 	Steps   []int    // at which they are known
+	Glances []int    // further steps, at which those are known that are known often
 	Keep    []int    // steps after which weights are kept
 	// Named says that metrics or weights were asked for by name. Published results, of which notebooks have left what they don't draw, do
 	// where none were.
@@ -171,8 +172,14 @@ func (s *Store) complete(f *File, want Want) error {
 			missing.Columns = append(missing.Columns, name)
 		}
 	}
+	lacks := func(steps []int, step int) bool { _, known := slices.BinarySearch(steps, step); return !known }
 	for _, step := range want.Steps {
-		if _, known := slices.BinarySearch(f.Steps, step); !known {
+		if lacks(f.Steps, step) {
+			missing.Steps = append(missing.Steps, step)
+		}
+	}
+	for _, step := range want.Glances {
+		if lacks(f.Steps, step) && lacks(f.Glances, step) {
 			missing.Steps = append(missing.Steps, step)
 		}
 	}
@@ -202,6 +209,9 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 	part.Columns = slices.DeleteFunc(slices.Clone(f.Columns), func(c train.Column) bool { return !slices.Contains(columns, c.Name) })
 	if final {
 		part.Steps = f.Steps[len(f.Steps)-1:]
+	}
+	if final || !train.Often(part.Columns) {
+		part.Glances = nil
 	}
 	runs := f.Runs()
 	if err := runs[0].load(columns); err != nil { // and with it all others

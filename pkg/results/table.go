@@ -34,7 +34,7 @@ var (
 	runField   = field{"run", "hash of the run's settings", words}
 	stackField = field{"stack", "hash of the stack that it trained in", words}
 	stepField  = field{"step", "steps done", whole}
-	taskField  = field{"task", "task k, 1 = most frequent", whole}
+	taskField  = field{"task", "task k, 1 = most frequent; null: of no task, just before and after injections", whole}
 )
 
 // columnFields returns the fields of columns.

@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 		"train: {steps: 5}\nmetrics: [exact]\n": "",
 		"train: {steps: 5}\nmetrics: []\n":      "",
 		"train: {steps: 5}\nmetrics: [exact, norm_of_weights]\n": "" +
-			"x.yaml:2: metrics: norm_of_weights: want allocation, exact, loss_sampled, train_loss",
+			"x.yaml:2: metrics: norm_of_weights: want allocation, exact, injection, loss_sampled, train_loss",
 		"metrics: [exact, exact]\n":              "x.yaml:1: metrics: exact: want each name once",
 		"scales: {smoke: {metrics: [\nnone]}}\n": "x.yaml:1: metrics: none: want allocation, exact",
 	} {

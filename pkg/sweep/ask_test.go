@@ -180,7 +180,7 @@ func TestMetricLater(t *testing.T) {
 		t.Errorf("without weights: trained %d, %s; want a notice", trained, told)
 	}
 	all := &results.Store{Dir: t.TempDir()}
-	run(t, b, all, parse(t, tiny+"metrics: [exact, loss_sampled, test_norm, test_one, test_two, train_loss]"))
+	run(t, b, all, parse(t, tiny+"metrics: [exact, injection, loss_sampled, test_norm, test_one, test_two, train_loss]"))
 	if different := differ(contents(t, store), contents(t, all)); len(different) > 0 {
 		t.Errorf("%q differ from a sweep's that asked for all", different)
 	}
@@ -209,7 +209,7 @@ func TestMetricOfNoWeights(t *testing.T) {
 	again("weights of step 12", store)
 
 	store = &results.Store{Dir: t.TempDir()}
-	run(t, b, store, parse(t, tiny+"metrics: [exact, loss_sampled, test_norm, train_loss]"))
+	run(t, b, store, parse(t, tiny+"metrics: [exact, injection, loss_sampled, test_norm, train_loss]"))
 	together := contents(t, store)
 	store = &results.Store{Dir: t.TempDir()}
 	base := contentsAfter(t, b, store)
@@ -348,6 +348,57 @@ func TestSpecsShareAFile(t *testing.T) {
 			if a, b := r.Value("train_loss", s, 1), together.Value("train_loss", at, 1); !found || a != b && !(math.IsNaN(a) && math.IsNaN(b)) {
 				t.Errorf("step %d: training loss %g, %g together with others", step, a, b)
 			}
+		}
+	}
+}
+
+// What is known often is known just before and after every injection, at all steps at which any of two specs looks at the runs.
+func TestGlances(t *testing.T) {
+	b := backendtest.Go(t)
+	injected := strings.Replace(tiny, "steps: 60", "steps: 60, injection: {task: 3, gap: 5}", 1)
+	store := &results.Store{Dir: t.TempDir()}
+	without, trained, _ := run(t, b, store, parse(t, injected+"metrics: [exact]"))
+	if trained != 1 || len(without.Done[0].Glances) > 0 {
+		t.Errorf("trained %d; glances at %v though nothing is known there", trained, without.Done[0].Glances)
+	}
+	p, trained, told := run(t, b, store, parse(t, injected))
+	if trained != 1 || !strings.Contains(told, "trained again") {
+		t.Errorf("trained %d, %s; the end's weights don't tell of injections", trained, told)
+	}
+	p, trained, _ = run(t, b, store, parse(t, strings.Replace(injected, "evaluations: 6", "evaluations: 12", 1)))
+	if trained != 1 {
+		t.Error("more evaluations were not trained")
+	}
+	for range 2 {
+		again, trained, _ := run(t, b, store, parse(t, injected))
+		if trained != 0 || len(again.Done[0].Glances) == 0 {
+			t.Errorf("trained %d; glances at %v", trained, again.Done[0].Glances)
+		}
+	}
+	runs := p.Results()
+	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"injected_signal", "common_signal", "injected_cosine", "signal_normalized"}}
+	if err := runs.Need(design); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runs {
+		steps, values := r.Often("injected_signal")
+		for step := 4; step <= 60; step++ {
+			at, known := slices.BinarySearch(steps, step)
+			if injection := step%5 == 0 || step%5 == 4; injection && (!known || math.IsNaN(values[at])) {
+				t.Errorf("width %d: nothing is known at step %d: %v", r.Net.Width, step, steps)
+			}
+		}
+		for i, step := range r.Steps {
+			at, known := slices.BinarySearch(steps, step)
+			if want := r.Value("signal_normalized", i, 3); !known || values[at] != want {
+				t.Errorf("width %d, step %d: signal %g, want %g", r.Net.Width, step, values[at], want)
+			}
+		}
+		if _, common := r.Often("common_signal"); len(common) != len(steps) {
+			t.Errorf("%d common signals at %d steps", len(common), len(steps))
+		}
+		if own, _ := r.Often("encoder_loss"); !slices.Equal(own, r.Steps) {
+			t.Errorf("a column that isn't known often: steps %v, want %v", own, r.Steps)
 		}
 	}
 }

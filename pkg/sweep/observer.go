@@ -26,19 +26,23 @@ type observer struct {
 	metrics   []string
 	measurers []*train.Measurer      // of each run
 	columns   []train.Column         // of all runs
-	steps     []int                  // at which to measure
+	steps     []int                  // at which to evaluate
+	glances   []int                  // further steps, at which to measure what is known often
 	keep      []int                  // steps after which to keep weights
-	seen      int                    // how many of steps have been measured
+	seen      int                    // how many of steps and glances have been measured
 	diverged  []int32                // of each run
-	numbers   []float64              // of values, run after run and in them column after column
+	numbers   []float64              // of values and glanced, run after run and in them column after column
 	values    []map[string][]float64 // of each run by column: [step], or [step·K + task] for a column of tasks
+	glanced   []map[string][]float64 // of each run by column that is known often: [glance]
 }
 
 // newObserver returns the observer of what is asked of a stack and of what partial results, if there are some, have beyond that.
 func (w *work) newObserver(i int, on *backend.Backend, partial *results.IncompleteError) (*observer, error) {
-	o := &observer{stack: w.Stacks[i], on: w.identity.Key(), metrics: w.asked, steps: w.want(i).Steps, keep: w.kept(i)}
+	want := w.want(i)
+	o := &observer{stack: w.Stacks[i], on: w.identity.Key(), metrics: w.asked, steps: want.Steps, glances: want.Glances, keep: w.kept(i)}
 	if partial != nil {
 		o.steps = union(o.steps, partial.File.Steps)
+		o.glances = slices.DeleteFunc(union(o.glances, partial.File.Glances), func(step int) bool { return slices.Contains(o.steps, step) })
 		o.keep = union(o.keep, partial.File.Kept)
 		unknown := func(name string) bool { return train.CheckMetrics([]string{name}) != nil }
 		o.metrics = union(o.metrics, slices.DeleteFunc(slices.Clone(partial.File.Metrics), unknown))
@@ -83,17 +87,32 @@ func (o *observer) reset() {
 	o.seen, o.diverged = 0, slices.Repeat([]int32{-1}, len(o.stack))
 	n := 0
 	for _, c := range o.columns {
-		n += len(o.steps) * o.wide(c)
+		n += len(o.steps)*o.wide(c) + o.often(c)
 	}
-	o.numbers, o.values = slices.Repeat([]float64{math.NaN()}, len(o.stack)*n), make([]map[string][]float64, len(o.stack))
+	o.numbers = slices.Repeat([]float64{math.NaN()}, len(o.stack)*n)
+	o.values, o.glanced = make([]map[string][]float64, len(o.stack)), make([]map[string][]float64, len(o.stack))
 	left := o.numbers
-	for i := range o.values {
-		o.values[i] = map[string][]float64{}
+	take := func(n int) (taken []float64) {
+		taken, left = left[:n:n], left[n:]
+		return taken
+	}
+	for i := range o.stack {
+		o.values[i], o.glanced[i] = map[string][]float64{}, map[string][]float64{}
 		for _, c := range o.columns {
-			n := len(o.steps) * o.wide(c)
-			o.values[i][c.Name], left = left[:n:n], left[n:]
+			o.values[i][c.Name] = take(len(o.steps) * o.wide(c))
+			if n := o.often(c); n > 0 {
+				o.glanced[i][c.Name] = take(n)
+			}
 		}
 	}
+}
+
+// often returns how many numbers a column has at glances.
+func (o *observer) often(c train.Column) int {
+	if c.Often {
+		return len(o.glances)
+	}
+	return 0
 }
 
 // wide returns how many numbers a column has at a step.
@@ -104,7 +123,7 @@ func (o *observer) wide(c train.Column) int {
 	return 1
 }
 
-// observe measures a snapshot, the next of the steps.
+// observe measures a snapshot, the next of the steps and glances.
 func (o *observer) observe(s train.Snapshot) error {
 	for i, state := range s.Runs {
 		if o.diverged[i] < 0 && state.Diverged >= 0 {
@@ -113,20 +132,25 @@ func (o *observer) observe(s train.Snapshot) error {
 		}
 		o.diverged[i] = int32(state.Diverged)
 	}
-	if err := o.measure(o.seen, s.Runs, nil); err != nil {
+	at, evaluated := slices.BinarySearch(o.steps, s.Step)
+	to := o.values
+	if !evaluated {
+		at, to = o.seen-at, o.glanced
+	}
+	if err := o.measure(to, at, s.Runs, nil); err != nil {
 		return err
 	}
 	o.seen++
 	return nil
 }
 
-// measure takes over the columns of these names (nil: all) at the at-th step.
-func (o *observer) measure(at int, states []train.RunState, names []string) error {
+// measure takes over the columns of these names (nil: all) to values, as the at-th of their steps.
+func (o *observer) measure(to []map[string][]float64, at int, states []train.RunState, names []string) error {
 	for i, state := range states {
 		measured, err := o.measurers[i].Measure(state)
 		if err != nil {
 			run := o.stack[i]
-			return fmt.Errorf("sweep: width %d, seed %d, step %d: %w", run.Net.Width, run.Train.Seed, o.steps[at], err)
+			return fmt.Errorf("sweep: width %d, seed %d, step %d: %w", run.Net.Width, run.Train.Seed, state.Step, err)
 		}
 		for j, column := range o.measurers[i].Columns {
 			if measured[j] == nil || names != nil && !slices.Contains(names, column.Name) {
@@ -136,7 +160,7 @@ func (o *observer) measure(at int, states []train.RunState, names []string) erro
 			if len(measured[j]) != n {
 				return fmt.Errorf("sweep: column %s has %d numbers: want %d", column.Name, len(measured[j]), n)
 			}
-			copy(o.values[i][column.Name][at*n:], measured[j])
+			copy(to[i][column.Name][at*n:], measured[j])
 		}
 	}
 	return nil
@@ -161,22 +185,31 @@ func (o *observer) take(f *results.File) error {
 					o.values[i][column.Name][s*n+k] = r.Value(column.Name, at, k+1)
 				}
 			}
+			if o.often(column) == 0 {
+				continue
+			}
+			steps, values := r.Often(column.Name)
+			for g, step := range o.glances {
+				if at, known := slices.BinarySearch(steps, step); known {
+					o.glanced[i][column.Name][g] = values[at]
+				}
+			}
 		}
 	}
-	o.seen = len(o.steps)
+	o.seen = len(o.steps) + len(o.glances)
 	return nil
 }
 
 // file returns what a result file says of the runs.
 func (o *observer) file(id backend.Identity) *results.File {
-	return &results.File{Stack: o.stack, Steps: o.steps, Columns: o.columns, Metrics: o.metrics, Kept: o.keep, Backend: id}
+	return &results.File{Stack: o.stack, Steps: o.steps, Glances: o.glances, Columns: o.columns, Metrics: o.metrics, Kept: o.keep, Backend: id}
 }
 
 // runs returns the runs with what was measured.
 func (o *observer) runs() results.Runs {
 	runs := make(results.Runs, len(o.stack))
 	for i, run := range o.stack {
-		runs[i] = results.NewRun(run, o.steps, o.values[i])
+		runs[i] = results.NewRun(run, o.steps, o.values[i]).WithGlances(o.glances, o.glanced[i])
 		runs[i].Stack, runs[i].Diverged = o.stack.Hash(), int(o.diverged[i])
 	}
 	return runs
@@ -204,7 +237,7 @@ func (o *observer) save(path string, s train.State) error {
 }
 
 // asked identifies what is measured and kept, which a state must have been asked, too.
-func (o *observer) asked() string { return fmt.Sprint(o.steps, o.keep, o.columns) }
+func (o *observer) asked() string { return fmt.Sprint(o.steps, o.glances, o.keep, o.columns) }
 
 // load returns the state that save kept, and takes over what was measured; nil where there is none.
 func (o *observer) load(path string) (*train.State, error) {
@@ -225,9 +258,12 @@ func (o *observer) load(path string) (*train.State, error) {
 		return nil, fmt.Errorf("sweep: %s holds no state of stack %s on backend %s, or of other questions", path, o.stack.Hash(), o.on)
 	}
 	numbers, diverged := arrays[n].Data, arrays[n+1].Data
-	passed, now := slices.BinarySearch(o.steps, step)
-	if now {
-		passed++
+	passed := 0
+	for _, steps := range [][]int{o.steps, o.glances} {
+		before, now := slices.BinarySearch(steps, step)
+		if passed += before; now {
+			passed++
+		}
 	}
 	if len(numbers) != 8*len(o.numbers) || len(diverged) != 4*len(o.diverged) || seen != passed ||
 		step < 0 || step >= o.steps[len(o.steps)-1] {

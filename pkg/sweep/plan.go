@@ -148,7 +148,11 @@ func columnsOf(stack spec.Stack, metrics []string, left *int) ([]train.Column, e
 // want returns what is asked of a stack's results.
 func (p *Plan) want(i int) results.Want {
 	w := results.Want{Steps: train.Steps(p.Stacks[i][0].Train), Named: p.metrics != nil || len(p.keep) > 0}
-	w.Columns = xslices.Map(p.columns[p.keys[i]], func(c train.Column) string { return c.Name })
+	columns := p.columns[p.keys[i]]
+	w.Columns = xslices.Map(columns, func(c train.Column) string { return c.Name })
+	if train.Often(columns) {
+		w.Glances = train.Glances(p.Stacks[i][0].Train)
+	}
 	// Weights that were kept by default may be gone (sweep clean): nobody asked for them.
 	for _, step := range p.keep {
 		if step <= p.Stacks[i][0].Train.Steps {

@@ -112,7 +112,7 @@ func interrupt(t *testing.T, b *backend.Backend, store *results.Store, s *spec.S
 // An interrupted sweep ends in the bytes of one that nothing happened to: results and weights.
 func TestResumes(t *testing.T) {
 	backendtest.Each(t, func(t *testing.T, b *backend.Backend) {
-		s := parse(t, tiny+"keep: [1, 20, 40, 60]")
+		s := parse(t, strings.Replace(tiny, "steps: 60", "steps: 60, injection: {task: 3, gap: 5}", 1)+"keep: [1, 20, 40, 60]")
 		calm, store := &results.Store{Dir: t.TempDir()}, &results.Store{Dir: t.TempDir()}
 		run(t, b, calm, s)
 		want := contents(t, calm)

@@ -145,6 +145,7 @@ func (w *work) trained(ctx context.Context, i int, on *backend.Backend, o *obser
 	at := 0
 	training := train.Training{
 		Steps:   o.steps,
+		Glances: o.glances,
 		Observe: o.observe,
 		Keep:    o.keep,
 		Kept:    func(weights train.Weights) error { return w.store.WriteWeights(stack, w.identity, weights) },
@@ -199,6 +200,9 @@ func (w *work) measureKept(i int, on *backend.Backend, partial *results.Incomple
 	if err := o.take(file); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(o.columns, func(c train.Column) bool { return o.often(c) > 0 && slices.Contains(partial.Columns, c.Name) }) {
+		return nil, nil
+	}
 	for _, step := range file.Kept {
 		weights, err := w.store.Weights(file, step)
 		if err != nil {
@@ -214,7 +218,7 @@ func (w *work) measureKept(i int, on *backend.Backend, partial *results.Incomple
 			states[r].Diverged = file.Diverged[r]
 		}
 		if err == nil {
-			err = o.measure(at, states, partial.Columns)
+			err = o.measure(o.values, at, states, partial.Columns)
 		}
 		if err != nil {
 			return nil, err

@@ -42,17 +42,25 @@ type Population struct {
 // (the second because (I-P)AU and [P,A] have the same products). Rounding therefore can break neither the bound nor a
 // sign. It returns an error when the subspace has fewer than K·d_T dimensions. Cost O(D² N), memory O(D d_T).
 func (m Mixture) Population(s Subspace, frequent []int) (Population, error) {
+	return m.PopulationOf(s, frequent, xslices.Iota(0, m.Tasks()))
+}
+
+// PopulationOf is Population for some tasks and those of F alone: what it says of others is NaN, and so are the sums over all, EncoderLoss
+// and FrequentGradient, unless they are all there. Cost O(D N d_T) for each task.
+func (m Mixture) PopulationOf(s Subspace, frequent, tasks []int) (Population, error) {
 	K, block := m.Tasks(), m.Block()
 	if s.Dim < K*block {
 		return Population{}, fmt.Errorf("theory: encoder of %d inputs for %d tasks of %d coordinates: want at least %d inputs",
 			s.Dim, K, block, K*block)
 	}
-	p := Population{Rank: s.Rank, Signal: make([]float64, K), Gram: xslices.Slice2DWithValue(0., K, K)}
+	p := Population{Rank: s.Rank, Signal: slices.Repeat([]float64{math.NaN()}, K), Gram: xslices.Slice2DWithValue(math.NaN(), K, K)}
 	mF := m.Covariance(frequent, s.Dim)
 	rows := make([]float64, block*s.Dim)
 	var squaredGradient float64
-	for k := range K {
+	seen := slices.Compact(slices.Sorted(slices.Values(slices.Concat(frequent, tasks))))
+	for _, k := range seen {
 		s.projector(k*block, (k+1)*block, rows)
+		clear(p.Gram[k])
 		var lost float64
 		for j, lambda := range m.Spectrum[k] {
 			i := k*block + j
@@ -67,6 +75,9 @@ func (m Mixture) Population(s Subspace, frequent []int) (Population, error) {
 		p.EncoderLoss += m.Frequency[k] * lost
 	}
 	p.FrequentGradient = math.Sqrt(squaredGradient)
+	if len(seen) < K {
+		p.EncoderLoss, p.FrequentGradient = math.NaN(), math.NaN()
+	}
 	p.Bound = 2 * math.Sqrt(slices.Max(mF)*p.Residual)
 	p.normalize(float64(s.Width) / float64(s.Dim))
 	p.interfere(m.Frequency, frequent)
@@ -134,7 +145,7 @@ func (p *Population) normalize(chance float64) {
 func (p *Population) interfere(frequency []float64, frequent []int) {
 	K := len(frequency)
 	p.TaskGradient, p.Interference, p.Cosine = make([]float64, K), make([]float64, K), make([]float64, K)
-	for k := range K {
+	for k := range K { // what was not seen of a task is NaN in all of them
 		var squared float64
 		for _, a := range frequent {
 			if a == k {

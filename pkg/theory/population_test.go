@@ -102,6 +102,36 @@ func TestPopulationAgainstMatrices(t *testing.T) {
 }
 
 // Theorem 4 and the sign identity hold for every encoder, to the last bit.
+// Of some tasks Population says the same as of all, and of others nothing.
+func TestPopulationOfSomeTasks(t *testing.T) {
+	m := powerLaw(t, 6, 4, 1, 2.5, 1.5)
+	frequent := m.Frequent(.6)
+	for name, s := range encoders(rand.New(rand.NewPCG(7, 2))) {
+		all := population(t, m, s, frequent)
+		some, err := m.PopulationOf(s, frequent, []int{5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !math.IsNaN(some.EncoderLoss) || !math.IsNaN(some.FrequentGradient) || some.Residual != all.Residual || some.Bound != all.Bound {
+			t.Errorf("%s: sums over all tasks %g, %g; over F %g, %g, want %g, %g", name, some.EncoderLoss, some.FrequentGradient,
+				some.Residual, some.Bound, all.Residual, all.Bound)
+		}
+		same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+		for k := range 6 {
+			of := func(p Population) []float64 {
+				return []float64{p.Signal[k], p.Normalized[k], p.TaskGradient[k], p.Interference[k], p.Cosine[k]}
+			}
+			want := slices.Repeat([]float64{math.NaN()}, 5)
+			if k == 5 || slices.Contains(frequent, k) {
+				want = of(all)
+			}
+			if got := of(some); !slices.EqualFunc(got, want, same) {
+				t.Errorf("%s, task %d: %v; want %v", name, k+1, got, want)
+			}
+		}
+	}
+}
+
 func TestBoundAndSigns(t *testing.T) {
 	m := powerLaw(t, 6, 4, 1, 2, 2)
 	for seed := range uint64(20) {

@@ -65,3 +65,49 @@ func TestStepsAreDenseAroundInjections(t *testing.T) {
 		t.Error("without a schedule other steps are observed than before")
 	}
 }
+
+// Every injection is looked at just before and after, at steps that Steps hasn't; of more than there is room for some, each of them whole.
+func TestGlances(t *testing.T) {
+	settings := injected(t, spec.Injection{Task: 4, Gap: 7, Length: 2, From: 3})[0].Train
+	all := append(Glances(settings), Steps(settings)...)
+	for end := 10; end <= 100; end += 7 {
+		if !slices.Contains(all, end) || !slices.Contains(all, end-2) {
+			t.Errorf("steps %v lack %d or %d", all, end-2, end)
+		}
+	}
+	if both := len(all); len(slices.Compact(slices.Sorted(slices.Values(all)))) != both || slices.Max(all) != 100 {
+		t.Errorf("steps %v: want each once, up to 100", all)
+	}
+	settings.Steps, settings.Evaluations = math.MaxInt32, 4
+	if glances := Glances(settings); len(glances) > 300 || len(glances) < 250 || glances[len(glances)-1] < math.MaxInt32/2 {
+		t.Errorf("%d glances: want three for each of 100 injections", len(glances))
+	}
+	for _, never := range []spec.Injection{{}, {Task: 4, Gap: 1, Samples: 9, Until: 50}, {Task: 4, Gap: 200}} {
+		if settings.Steps, settings.Injection = 100, never; len(Glances(settings)) > 0 {
+			t.Errorf("%+v: glances at %v", never, Glances(settings))
+		}
+	}
+}
+
+// At a glance nothing is evaluated, and the weights are those that another training has there.
+func TestGlanceSeesWeights(t *testing.T) {
+	b := backendtest.XLA(t)
+	stack := tiny(t, func(r *spec.Run) { r.Train.Injection = spec.Injection{Task: 4, Gap: 7} }, 4, 6)
+	want := trained(t, b, stack, 7, 14, 60)
+	var got []Snapshot
+	err := program(t, b, stack, Options{}).Run(t.Context(), stack, Training{Steps: []int{14, 60}, Glances: []int{7, 20},
+		Observe: func(s Snapshot) error { got = append(got, s); return nil }})
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d snapshots, %v", len(got), err)
+	}
+	for i, s := range []Snapshot{got[0], got[1], got[3]} {
+		for r, run := range s.Runs {
+			if !reflect.DeepEqual(run.Weights, want[i].Runs[r].Weights) || run.Step != want[i].Step || run.Glance != (i == 0) {
+				t.Errorf("step %d, run %d: not the weights of another training, or glance %t", s.Step, r, run.Glance)
+			}
+			if evaluated := run.Sampled != nil && !math.IsNaN(run.Loss); evaluated == run.Glance {
+				t.Errorf("step %d: glance %t, evaluated %t", s.Step, run.Glance, evaluated)
+			}
+		}
+	}
+}

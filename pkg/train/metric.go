@@ -32,9 +32,12 @@ type Column struct {
 	Name    string `json:"name"`
 	About   string `json:"about"` // what it is, with its unit
 	PerTask bool   `json:"per_task,omitempty"`
+	// Often says that it is known just before and after injections, too (see Glances): a number of a run that follows from its weights alone.
+	Often bool `json:"often,omitempty"`
 }
 
-// Gauge measures runs of one group of settings, in one of two ways. A column without a value is nil, a missing number NaN.
+// Gauge measures runs of one group of settings, in one of two ways. A column without a value is nil, a missing number NaN. All of its
+// columns are known often, or none.
 type Gauge struct {
 	Columns []Column
 	// Host computes the columns from the state of a run: one number each, or one for each task.
@@ -126,12 +129,17 @@ func (m *Measurer) Close() {
 }
 
 // Measure returns the columns of a run's state in the order of Columns: those that came with it from the graph, and those that the host
-// computes.
+// computes; at a glance those alone that are known often.
 func (m *Measurer) Measure(s RunState) ([][]float64, error) {
 	var values [][]float64
 	inGraph := s.Graph
 	for _, g := range m.gauges {
-		if n := len(g.Columns); g.Graph != nil {
+		n := len(g.Columns)
+		if s.Glance && !g.often() {
+			values = append(values, make([][]float64, n)...)
+			continue
+		}
+		if g.Graph != nil {
 			values, inGraph = append(values, inGraph[:n]...), inGraph[n:]
 			continue
 		}
@@ -142,6 +150,13 @@ func (m *Measurer) Measure(s RunState) ([][]float64, error) {
 		values = append(values, v...)
 	}
 	return values, nil
+}
+
+func (g *Gauge) often() bool { return len(g.Columns) > 0 && g.Columns[0].Often }
+
+// Often reports whether any column is known often.
+func Often(columns []Column) bool {
+	return slices.ContainsFunc(columns, func(c Column) bool { return c.Often })
 }
 
 // graphs returns the gauges that measure in the graph.
@@ -165,7 +180,7 @@ func init() {
 		})
 		about := fmt.Sprintf("loss of task k (%s) on %d fresh samples, relative to that of the best constant prediction",
 			run.Mixture.Signature().Unit, evaluationRows)
-		return &Gauge{Columns: []Column{{"loss_sampled", about, true}}, Host: func(s RunState) ([][]float64, error) {
+		return &Gauge{Columns: []Column{{Name: "loss_sampled", About: about, PerTask: true}}, Host: func(s RunState) ([][]float64, error) {
 			baseline, err := baseline()
 			if err != nil {
 				return nil, err

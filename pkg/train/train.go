@@ -160,12 +160,14 @@ type RunState struct {
 	Diverged int         // step at which the training loss was no longer finite, or far above that of the mean; -1: never
 	Sampled  []float64   // loss of each task on fresh samples [K], in the family's unit
 	Graph    [][]float64 // what metrics measured in the graph, by column
+	Glance   bool        // nothing was evaluated: there are no Loss (NaN), Sampled and Graph
 }
 
 // Training is what a training does beside taking steps. Only Steps and Observe must be given.
 type Training struct {
 	Steps    []int                // when to observe, ascending; 0 is before the first step; the last one ends the training
-	Observe  func(Snapshot) error // called at each of Steps
+	Glances  []int                // further steps, ascending, after which runs are observed without evaluating them
+	Observe  func(Snapshot) error // called at each of Steps and Glances
 	Keep     []int                // steps after which weights are kept, ascending, not beyond the last of Steps
 	Kept     func(Weights) error  // called at each of Keep, before Observe
 	Progress func(step int)       // called several times a second with the steps done
@@ -246,7 +248,7 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 // stops returns the steps after which a training does something else than a step, once it has done so many. What it did when it had done
 // them is not done again.
 func stops(t Training, done int) []int {
-	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Keep))))
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(t.Steps, t.Glances, t.Keep))))
 	return slices.DeleteFunc(all, func(step int) bool {
 		return step > t.Steps[len(t.Steps)-1] || step < done || step == done && t.From != nil
 	})
@@ -256,8 +258,9 @@ func stops(t Training, done int) []int {
 func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Training) error {
 	_, keep := slices.BinarySearch(t.Keep, step)
 	_, observe := slices.BinarySearch(t.Steps, step)
+	_, glance := slices.BinarySearch(t.Glances, step)
 	var weights [][][]float32
-	if keep = keep && t.Kept != nil; keep || observe {
+	if keep = keep && t.Kept != nil; keep || observe || glance {
 		weights = p.weightsOf(state)
 	}
 	if keep {
@@ -269,12 +272,17 @@ func (p *Program) stop(step, steps int, state, inputs []*tensors.Tensor, t Train
 		losses := LossSteps(steps)
 		before, _ := slices.BinarySearch(losses, step)
 		snapshot, err := p.snapshot(state, inputs, weights, step, step-losses[max(0, before-1)])
-		if err == nil {
-			err = t.Observe(snapshot)
-		}
 		if err != nil {
 			return err
 		}
+		return t.Observe(snapshot)
+	} else if glance {
+		s := Snapshot{Step: step, Runs: make([]RunState, p.runs)}
+		for i := range s.Runs {
+			s.Runs[i] = RunState{Step: step, Loss: math.NaN(), Glance: true}
+		}
+		p.fill(&s, state, weights)
+		return t.Observe(s)
 	}
 	return nil
 }
@@ -498,12 +506,20 @@ func (p *Program) snapshot(state, inputs []*tensors.Tensor, weights [][][]float3
 	if s.Runs, err = p.evaluated(step, p.weightsIn(state), inputs); err != nil {
 		return s, err
 	}
+	p.fill(&s, state, weights)
 	lossSum := tensors.MustCopyFlatData[float32](state[stateLossSum])
-	diverged := tensors.MustCopyFlatData[int32](state[stateDiverged])
 	for i := range s.Runs {
-		s.Runs[i].Weights, s.Runs[i].Loss, s.Runs[i].Diverged = weights[i], float64(lossSum[i])/float64(since), int(diverged[i])
+		s.Runs[i].Loss = float64(lossSum[i]) / float64(since)
 	}
 	return s, nil
+}
+
+// fill fills in what is known of all runs without evaluating them.
+func (p *Program) fill(s *Snapshot, state []*tensors.Tensor, weights [][][]float32) {
+	diverged := tensors.MustCopyFlatData[int32](state[stateDiverged])
+	for i := range s.Runs {
+		s.Runs[i].Weights, s.Runs[i].Diverged = weights[i], int(diverged[i])
+	}
 }
 
 // cycles is how many gaps between injections are observed closely.
@@ -532,6 +548,27 @@ func Steps(t spec.Train) []int {
 	}
 	slices.Sort(steps)
 	return slices.Compact(steps)
+}
+
+// Glances returns the steps beyond Steps at which what is known often is measured: just before and right after every injection of a task
+// that is withheld between them, of 25·Evaluations of them at most (and of 1,000), evenly spread, and then just before the next one, too.
+func Glances(t spec.Train) []int {
+	schedule := mixture.NewSchedule(t.Injection, t.Batch, make([]float64, t.Injection.Task))
+	if schedule == nil || schedule.Length == schedule.Gap {
+		return nil
+	}
+	var steps []int
+	n := schedule.Injections(t.Steps)
+	seen := min(n, 25*t.Evaluations, 1000)
+	for i := range seen {
+		i = i * n / seen
+		begin, end := schedule.Injection(i)
+		next, _ := schedule.Injection(i + 1)
+		steps = append(steps, begin, end, min(next, t.Steps))
+	}
+	slices.Sort(steps)
+	known := Steps(t)
+	return slices.DeleteFunc(slices.Compact(steps), func(step int) bool { _, there := slices.BinarySearch(known, step); return there })
 }
 
 // EvaluationSteps returns about n+1 log-spaced steps: 0, 1, …, steps.
