@@ -24,6 +24,7 @@ type Setting struct {
 	Seed  bool   // runs that differ in such settings alone are replicates
 	Path  bool   // it changes the path of the weights
 	vary  string // the tag vary
+	added bool   // the tag hash says "added": its zero value, as settings have that were made before it was, is no part of an identity
 }
 
 // Settings returns every setting of a run in the order of a spec, those of its family and its kind of net included.
@@ -60,7 +61,7 @@ func fieldsOf(of reflect.Type, prefix string) []Setting {
 		tag := of.Field(i).Tag
 		name, options, _ := strings.Cut(tag.Get("yaml"), ",")
 		if all[i] = (Setting{Key: join(prefix, name), About: tag.Get("about"), Seed: tag.Get("role") == "seed", Path: tag.Get("hash") != "-",
-			vary: tag.Get("vary")}); options == "inline" {
+			vary: tag.Get("vary"), added: tag.Get("hash") == "added"}); options == "inline" {
 			all[i].Key = prefix
 		}
 	}
@@ -81,7 +82,7 @@ func (r Run) identify(chosen func(Setting) bool) string {
 	family, _ := tasks.Named(r.Mixture.Family)
 	texts := []string{fmt.Sprintf("engine %d", family.Engine)}
 	for _, s := range r.Settings() {
-		if chosen(s) {
+		if chosen(s) && !(s.added && reflect.ValueOf(s.Value).IsZero()) {
 			texts = append(texts, fmt.Sprintf("%s %v", s.Key, s.Value))
 		}
 	}

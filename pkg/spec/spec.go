@@ -97,13 +97,30 @@ type Injection = mixture.Injection
 // Intervention changes how one task's gradient meets that of all others, to test whether the others overwrite it.
 //
 //	{kind: weight, task: 16, factor: 8}  the task's loss counts 8 times
+//	{kind: alone, task: 16}              the task's samples are those of the mixture, and no other task's count
 //	{kind: surgery, task: 16}            where the two gradients of a step conflict, each is projected onto the plane normal to
 //	                                     the other (PCGrad, arXiv 2001.06782, with two tasks: this one and the rest)
+//	{kind: surgery, task: 16, memory: .99}  the same, with running means of the two in place of the other
+//	{kind: surgery-update, task: 16}     the same with the two parts of the optimizer's update in place of gradients
 //	{kind: mask, task: 16}               the others' gradient doesn't touch the first layer's weights from the task's own inputs
+//	{kind: mask-matched, task: 16}       the same, but clipping and the optimizer's second moment see the gradient without the mask, so
+//	                                     that the task's own effective rate stays what it was
 type Intervention struct {
-	Kind   string  `yaml:"kind" json:"kind" about:"how the gradient of a task meets the others': weight, surgery or mask"`
+	Kind   string  `yaml:"kind" json:"kind" about:"how the gradient of a task meets the others': weight, alone, surgery, surgery-update, mask or mask-matched"`
 	Task   int     `yaml:"task" json:"task" about:"task of the intervention, 1 = most frequent"`
 	Factor float64 `yaml:"factor" json:"factor,omitzero" about:"weight: factor of that task's loss"`
+	Memory float64 `yaml:"memory" json:"memory,omitzero" hash:"added" about:"surgery: decay of the running means of gradients; 0: those of the step"`
+}
+
+// Masks reports whether the others' gradient is masked on the task's own inputs.
+func (i Intervention) Masks() bool { return i.Kind == "mask" || i.Kind == "mask-matched" }
+
+// Means returns how many running means of a weight's gradient the intervention keeps.
+func (i Intervention) Means() int {
+	if i.Memory > 0 || i.Kind == "surgery-update" {
+		return 2
+	}
+	return 0
 }
 
 // Default returns the settings that a spec starts from: the reduced scale at which the theory shows on two cores.
@@ -226,11 +243,13 @@ func (r Run) Validate() error {
 		r.Net.validate(m.Signature()), r.Train.validate(),
 		under("train.injection", r.Train.Injection.Check(r.Train.Batch, frequencies)),
 		under("train.intervention", r.Train.Intervention.check(m)),
-	); err != nil || r.Train.Intervention.Kind != "mask" {
+		tasks.Want(r.Train.Intervention.Kind != "surgery-update" || r.Train.Optimizer != "sgd", "train.intervention.kind", "surgery-update",
+			"surgery for sgd, whose update is the gradient"),
+	); err != nil || !r.Train.Intervention.Masks() {
 		return err
 	}
 	_, receptive := r.New().(net.Receptive)
-	return tasks.Want(receptive, "train.intervention.kind", "mask",
+	return tasks.Want(receptive, "train.intervention.kind", r.Train.Intervention.Kind,
 		fmt.Sprintf("weight or surgery: %s doesn't say which of its weights see the inputs (net.Receptive)", r.Net.Kind))
 }
 
@@ -294,11 +313,13 @@ func (i Intervention) check(m Mixture) error {
 		return nil
 	}
 	return cmp.Or(
-		oneOf("kind", i.Kind, "weight", "surgery", "mask"),
+		oneOf("kind", i.Kind, "weight", "alone", "surgery", "surgery-update", "mask", "mask-matched"),
 		tasks.Want(i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
 		tasks.Want(i.Kind != "weight" || single(i.Factor), "factor", i.Factor, "a number > 0"+singles),
 		tasks.Want(i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"),
-		tasks.Want(i.Kind != "mask" || m.Signature().Disjoint, "kind", i.Kind,
+		tasks.Want(i.Memory >= 0 && i.Memory < 1, "memory", i.Memory, "a number from 0 to below 1"),
+		tasks.Want(i.Kind == "surgery" || i.Memory == 0, "memory", i.Memory, "it left out: only surgery has a memory"),
+		tasks.Want(!i.Masks() || m.Signature().Disjoint, "kind", i.Kind,
 			fmt.Sprintf("weight or surgery: tasks of %s share their inputs, so that none can be masked", m.Family)),
 	)
 }

@@ -372,6 +372,20 @@ func TestHashIsStable(t *testing.T) {
 	}
 }
 
+// A setting that is added leaves the identity of runs that don't set it alone, and is part of that of others.
+func TestAddedSettings(t *testing.T) {
+	run := Default()
+	run.Train.Intervention = Intervention{Kind: "surgery", Task: 2}
+	if got, want := run.Hash(), "dbfb6150d238289c"; got != want {
+		t.Errorf("hash %s, was %s before there was a memory", got, want)
+	}
+	remembers := run
+	remembers.Train.Intervention.Memory = .9
+	if remembers.Hash() == run.Hash() || (Stack{remembers}).Program() == (Stack{run}).Program() {
+		t.Error("a memory is no part of the identity")
+	}
+}
+
 // Equal runs have equal hashes, however they are written, and what they differ in makes other stacks and programs.
 func TestNetsOfAStack(t *testing.T) {
 	base := Default()

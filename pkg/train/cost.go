@@ -62,6 +62,7 @@ func (c Cost) With(run spec.Run) Cost {
 	if run.Train.Optimizer == "sgd" {
 		moments = 0
 	}
+	moments += run.Train.Intervention.Means()
 	if c.sample == 0 { // what runs share
 		inputs := 3
 		if run.Train.Products == "bfloat16" {

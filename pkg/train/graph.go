@@ -19,7 +19,7 @@ const (
 	evaluationSamples
 )
 
-// Positions of a program's state; the weights and the optimizer's moments follow, each in the order of p.weights.
+// Positions of a program's state; the weights, the optimizer's moments and an intervention's means follow, each in the order of p.weights.
 const (
 	stateStep     = iota // int32: steps done
 	stateEnd             // int32: step to stop at
@@ -40,7 +40,13 @@ const (
 )
 
 // stateSize is how many arrays the state has.
-func (p *Program) stateSize() int { return stateWeights + (1+p.moments)*len(p.weights) }
+func (p *Program) stateSize() int { return stateWeights + (1+p.moments+p.means)*len(p.weights) }
+
+// means returns the running means in a state: of the task of the intervention, and of the others.
+func (p *Program) meansIn(state []*Node) (task, others []*Node) {
+	all := state[stateWeights+(1+p.moments)*len(p.weights):]
+	return all[:len(p.weights)], all[len(p.weights):][:len(p.weights)]
+}
 
 // trainGraph returns the state after steps up to state[stateEnd], given state and inputs: all of them in one While, so that one dispatch
 // runs many steps. Inputs are part of the loop's state, as the body of a While sees nothing else, but not of what it returns.
@@ -81,14 +87,13 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
 	losses, total := p.losses(weights, batch, tap)
 	loss := Div(ReduceSum(losses, 1), total) // [runs]
-	var gradients []*Node
-	if p.shared.Train.Intervention.Kind == "" {
-		gradients = Gradient(ReduceAllSum(loss), weights...)
-	} else {
-		gradients = p.intervene(losses, total, weights)
-	}
-
 	next := append([]*Node{}, state...)
+	var gradients gradients
+	if p.shared.Train.Intervention.Kind == "" {
+		gradients.sum = Gradient(ReduceAllSum(loss), weights...)
+	} else {
+		gradients = p.intervene(next, losses, total, weights)
+	}
 	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
 	anew := ReduceLogicalOr(Equal(inputs[inputLosses], state[stateStep]))
 	next[stateLossSum] = Add(Where(anew, ZerosLike(loss), state[stateLossSum]), loss)
@@ -137,7 +142,7 @@ func (p *Program) losses(weights []*Node, batch *mixture.Batch, tap net.Tap) (lo
 // (Loshchilov & Hutter, arXiv 1711.05101, as PyTorch does it; c is the weight's own factor, 1 save under muP; Adam is the same without
 // decay.) GoMLX's optimizers keep their state in a Store, which the body of a While can't update, and know neither clipping nor a
 // rate for each stacked run.
-func (p *Program) update(next, gradients []*Node, peak *Node) {
+func (p *Program) update(next []*Node, gradients gradients, peak *Node) {
 	settings := p.shared.Train
 	g := next[0].Graph()
 	t := ConvertDType(next[stateStep], dtypes.Float32)
@@ -145,19 +150,37 @@ func (p *Program) update(next, gradients []*Node, peak *Node) {
 	correct := func(beta float64) *Node { return OneMinus(Pow(Scalar(g, dtypes.Float32, beta), t)) }
 	beta1, beta2 := settings.Betas[0], settings.Betas[1]
 	correct1, correct2 := correct(beta1), correct(beta2)
-	scale := p.clip(gradients)
+	scale := p.clip(gradients.seen())
 	n := len(p.weights)
+	moves, unit := make([]*Node, n), make([]*Node, n) // unit: by what the optimizer divides a first moment
 	for i, w := range p.weights {
-		move := gradients[i]
-		if scale != nil {
-			move = Mul(move, w.perRun(scale))
+		scaled := func(gradient *Node) *Node {
+			if scale == nil {
+				return gradient
+			}
+			return Mul(gradient, w.perRun(scale))
 		}
+		moves[i] = scaled(gradients.sum[i])
 		if p.moments > 0 {
-			m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(move, 1-beta1))
-			v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(move), 1-beta2))
-			move = Div(Div(m, correct1), AddScalar(Sqrt(Div(v, correct2)), settings.Epsilon))
+			seen := moves[i]
+			if gradients.full != nil {
+				seen = scaled(gradients.full[i])
+			}
+			m := Add(MulScalar(next[stateWeights+n+i], beta1), MulScalar(moves[i], 1-beta1))
+			v := Add(MulScalar(next[stateWeights+2*n+i], beta2), MulScalar(Square(seen), 1-beta2))
+			unit[i] = AddScalar(Sqrt(Div(v, correct2)), settings.Epsilon)
+			moves[i] = Div(Div(m, correct1), unit[i])
 			next[stateWeights+n+i], next[stateWeights+2*n+i] = m, v
 		}
+		if gradients.task != nil {
+			gradients.task[i], gradients.others[i] = scaled(gradients.task[i]), scaled(gradients.others[i])
+		}
+	}
+	if gradients.task != nil {
+		moves = p.apart(next, gradients, beta1, func(i int, m *Node) *Node { return Div(Div(m, correct1), unit[i]) })
+	}
+	for i, w := range p.weights {
+		move := moves[i]
 		if w.Rate != 1 {
 			move = MulScalar(move, w.Rate)
 		}
@@ -212,26 +235,82 @@ func (w weight) perRun(v *Node) *Node {
 	return Reshape(Slice(v, AxisRange(w.first, w.first+runs)), dims...)
 }
 
+// gradients are those of a step, of all weights.
+type gradients struct {
+	sum          []*Node // what the optimizer follows
+	full         []*Node // what clipping and its second moment see; nil: sum
+	task, others []*Node // the two parts of sum whose updates are kept apart; nil: there are none
+}
+
+func (g gradients) seen() []*Node {
+	if g.full != nil {
+		return g.full
+	}
+	return g.sum
+}
+
+// add returns the sums of two gradients.
+func add(a, b []*Node) []*Node {
+	sum := make([]*Node, len(a))
+	for i := range sum {
+		sum[i] = Add(a[i], b[i])
+	}
+	return sum
+}
+
 // intervene returns the gradients that the run's intervention makes of the losses [runs, K] (sums over a task's samples, which count total
-// together).
-func (p *Program) intervene(losses, total *Node, weights []*Node) []*Node {
+// together). Running means are renewed in next.
+func (p *Program) intervene(next []*Node, losses, total *Node, weights []*Node) gradients {
 	i := p.shared.Train.Intervention
 	own := Slice(losses, AxisRange(), AxisElem(i.Task-1))
 	all := Div(ReduceAllSum(losses), total)
 	alone := Div(ReduceAllSum(own), total)
-	if i.Kind == "weight" {
-		return Gradient(Add(all, MulScalar(alone, i.Factor-1)), weights...)
+	switch i.Kind {
+	case "weight":
+		return gradients{sum: Gradient(Add(all, MulScalar(alone, i.Factor-1)), weights...)}
+	case "alone":
+		return gradients{sum: Gradient(alone, weights...)}
 	}
 	task, others := Gradient(alone, weights...), Gradient(Sub(all, alone), weights...)
-	if i.Kind == "mask" {
+	switch i.Kind {
+	case "mask":
 		p.mask(others, i.Task-1)
-	} else {
-		p.project(task, others)
+	case "mask-matched":
+		full := add(task, others)
+		p.mask(others, i.Task-1)
+		return gradients{sum: add(task, others), full: full}
+	case "surgery-update":
+		return gradients{sum: add(task, others), task: task, others: others}
+	case "surgery":
+		if i.Memory == 0 {
+			p.project(task, others, task, others)
+			break
+		}
+		taskMean, othersMean := p.remember(next, task, others, i.Memory)
+		p.project(task, others, taskMean, othersMean)
 	}
-	for n := range task {
-		task[n] = Add(task[n], others[n])
+	return gradients{sum: add(task, others)}
+}
+
+// remember renews the running means of a task's gradients and the others' in next, and returns them.
+func (p *Program) remember(next, task, others []*Node, memory float64) (taskMean, othersMean []*Node) {
+	taskMean, othersMean = p.meansIn(next)
+	for i := range p.weights {
+		taskMean[i] = Add(MulScalar(taskMean[i], memory), MulScalar(task[i], 1-memory))
+		othersMean[i] = Add(MulScalar(othersMean[i], memory), MulScalar(others[i], 1-memory))
 	}
-	return task
+	return slices.Clone(taskMean), slices.Clone(othersMean)
+}
+
+// apart returns the optimizer's moves, whose first moment is renewed in next in the two parts that gradients have: each is projected onto
+// the plane normal to the other where the two conflict. move makes a move of a first moment.
+func (p *Program) apart(next []*Node, gradients gradients, beta1 float64, move func(i int, m *Node) *Node) []*Node {
+	task, others := p.remember(next, gradients.task, gradients.others, beta1)
+	for i := range p.weights {
+		task[i], others[i] = move(i, task[i]), move(i, others[i])
+	}
+	p.project(task, others, task, others)
+	return add(task, others)
 }
 
 // mask takes the columns of a task's own inputs out of the gradient of every weight that sees inputs.
@@ -253,14 +332,15 @@ func (p *Program) mask(gradients []*Node, task int) {
 	}
 }
 
-// project makes each of two gradients normal to the other one, run by run, where the two conflict.
-func (p *Program) project(a, b []*Node) {
-	dot := MinScalar(p.products(a, b), 0.)
+// project makes each of two gradients normal to what stands for the other one, run by run, where it conflicts with that.
+func (p *Program) project(a, b, forA, forB []*Node) {
 	// Without samples of the task its gradient is zero, and so is the product.
-	onto := func(v []*Node) *Node { return Div(dot, MaxScalar(p.products(v, v), 1e-30)) }
-	shareOfA, shareOfB := onto(a), onto(b)
+	share := func(v, onto []*Node) *Node {
+		return Div(MinScalar(p.products(v, onto), 0.), MaxScalar(p.products(onto, onto), 1e-30))
+	}
+	ofA, ofB := share(a, forB), share(b, forA)
 	for i, w := range p.weights {
-		a[i], b[i] = Sub(a[i], Mul(w.perRun(shareOfB), b[i])), Sub(b[i], Mul(w.perRun(shareOfA), a[i]))
+		a[i], b[i] = Sub(a[i], Mul(w.perRun(ofA), forB[i])), Sub(b[i], Mul(w.perRun(ofB), forA[i]))
 	}
 }
 

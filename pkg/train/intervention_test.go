@@ -55,7 +55,7 @@ func TestSurgeryInTraining(t *testing.T) {
 			a0, c0 = append(a0, x), append(c0, Add(Mul(x, w.perRun(slopes)), Cos(MulScalar(v, 2.3))))
 		}
 		a, c = slices.Clone(a0), slices.Clone(c0)
-		p.project(a, c)
+		p.project(a, c, a, c)
 		return []*Node{p.products(a0, c0), p.products(a, c0), p.products(a0, c), p.products(a, a), p.products(a0, a0)}
 	})
 	if err != nil {
@@ -175,7 +175,7 @@ func interventionGradients(t *testing.T, stack spec.Stack) (byTask [][][]float64
 		weights := in[3:]
 		batch := mixture.Draw(p.mixture.Family, mixture.NewRandom(in[0], Const(g, int32(0)), trainingSamples), in[1], in[2], stack[0].Train.Batch)
 		losses, total := p.losses(weights, batch, nil)
-		out := p.intervene(losses, total, weights)
+		out := p.intervene(nil, losses, total, weights).sum
 		for task := range k {
 			loss := DivScalar(ReduceAllSum(Slice(losses, AxisRange(), AxisElem(task))), float64(stack[0].Train.Batch))
 			out = append(out, Gradient(loss, weights...)...)

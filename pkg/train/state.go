@@ -27,7 +27,8 @@ var safetensorsType = map[dtypes.DType]string{dtypes.Float32: "F32", dtypes.Int3
 // stateNames returns the name of each array of the state.
 func (p *Program) stateNames() []string {
 	names := []string{stateStep: "step", stateEnd: "end", stateLossSum: "loss_sum", stateDiverged: "diverged"}
-	for _, prefix := range []string{"", "first_moment.", "second_moment."}[:1+p.moments] {
+	prefixes := []string{"", "first_moment.", "second_moment."}[:1+p.moments]
+	for _, prefix := range append(prefixes, []string{"task_mean.", "others_mean."}[:p.means]...) {
 		for _, w := range p.weights {
 			names = append(names, fmt.Sprintf("%sgroup%d.%s", prefix, w.group, w.Name))
 		}

@@ -41,6 +41,7 @@ type Program struct {
 	weights  []weight
 	runs     int
 	moments  int     // that the optimizer keeps of each weight
+	means    int     // of each weight's gradient that the intervention keeps
 	baseline float64 // loss of the best constant prediction, the largest of all tasks
 	// Arrays that a program takes as inputs after its state: the family's constants, the numbers of an injection schedule, a tap's arrays.
 	constants, schedule int
@@ -110,6 +111,7 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 	if p.shared.Train.Optimizer != "sgd" {
 		p.moments = 2
 	}
+	p.means = p.shared.Train.Intervention.Means()
 	for i, run := range stack {
 		if i > 0 && run.Net.Width == stack[i-1].Net.Width {
 			p.groups[len(p.groups)-1].runs++
@@ -377,7 +379,7 @@ func (p *Program) initial(stack spec.Stack) (state, inputs []*tensors.Tensor, er
 			move(t)
 		}
 	}
-	for range p.moments {
+	for range p.moments + p.means {
 		for _, w := range p.weights {
 			move(tensors.FromShape(shapes.Make(dtypes.Float32, w.dims...)))
 		}
