@@ -4,6 +4,8 @@
 package exact
 
 import (
+	"gonum.org/v1/gonum/floats"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/net"
 	"raretask/pkg/spec"
@@ -71,6 +73,9 @@ var injectionColumns = []train.Column{
 	{Name: "injected_signal", About: "normalised signal of the injected task, (s_r - N/D)/(1 - N/D)", Often: true},
 	{Name: "common_signal", About: "mean normalised signal of the frequent tasks, without the injected one", Often: true},
 	{Name: "injected_cosine", About: "cosine of G_r and G_F without r; missing where one is zero", Often: true},
+	{Name: "injected_feature", About: "share of r's first feature b that the encoder holds, |Pb|²", Often: true},
+	{Name: "injected_norm", About: "norm c of the encoder's rows along the direction g = Wb/|Wb| that holds it, |W'g|", Often: true},
+	{Name: "injected_force", About: "sum over the other tasks of pi_k |D_k g|², pi_k as while r is withheld: the curvature that takes it back", Often: true},
 }
 
 // ofInjection returns the gauge of a run in which a task is injected; nil for others.
@@ -86,7 +91,7 @@ func ofInjection(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 		if s.Diverged >= 0 {
 			return make([][]float64, len(injectionColumns)), nil
 		}
-		encoder, _ := linear.Linear(s.Weights)
+		encoder, decoders := linear.Linear(s.Weights)
 		space, err := theory.RowSpace(encoder, width, dim)
 		if err != nil {
 			return nil, err
@@ -101,6 +106,51 @@ func ofInjection(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 				others, common = others+1, common+p.Normalized[k]
 			}
 		}
-		return [][]float64{{p.Normalized[task]}, {common / others}, {p.Cosine[task]}}, nil
+		feature := task * m.Block()
+		held := direction(encoder, width, dim, feature)
+		return [][]float64{{p.Normalized[task]}, {common / others}, {p.Cosine[task]},
+			{space.Holds(feature)}, {rowNorm(encoder, held)}, {force(m, decoders, held, task)}}, nil
 	}}, nil
+}
+
+// direction returns the unit vector of the representation in which an encoder [N, D] holds an input; not a number where it doesn't.
+func direction(encoder []float32, width, dim, input int) []float64 {
+	held := make([]float64, width)
+	for n := range held {
+		held[n] = float64(encoder[n*dim+input])
+	}
+	floats.Scale(1/floats.Norm(held, 2), held)
+	return held
+}
+
+// rowNorm returns the norm of the rows of an encoder along a direction of its representation.
+func rowNorm(encoder []float32, held []float64) float64 {
+	dim := len(encoder) / len(held)
+	back := make([]float64, dim)
+	for n, h := range held {
+		for d, v := range encoder[n*dim:][:dim] {
+			back[d] += h * float64(v)
+		}
+	}
+	return floats.Norm(back, 2)
+}
+
+// force returns the curvature along a direction of the representation of the mean loss of all tasks but one, each with its decoder [O, N], by
+// their frequencies while that one is withheld, summed over outputs and halved.
+func force(m theory.Mixture, decoders []float32, held []float64, withheld int) float64 {
+	width, sum := len(held), 0.
+	outputs := len(decoders) / (m.Tasks() * width)
+	for k, pi := range m.Frequency {
+		for o := range outputs {
+			if k == withheld {
+				continue
+			}
+			out := 0.
+			for n, h := range held {
+				out += h * float64(decoders[(k*outputs+o)*width+n])
+			}
+			sum += pi * out * out
+		}
+	}
+	return sum / (1 - m.Frequency[withheld])
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/gonum/mat"
+
 	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
 	_ "raretask/pkg/exact"
@@ -136,4 +138,49 @@ func TestWithoutClosedForms(t *testing.T) {
 			t.Errorf("%s: columns %v", run.Mixture.Family, names)
 		}
 	}
+}
+
+// Of an injected task the metric has what all tasks' has, and the norm of the rows that hold it; without an injection there is nothing.
+func TestInjection(t *testing.T) {
+	stack := tiny(t, func(r *spec.Run) { r.Train.Injection = spec.Injection{Task: 2, Gap: 3} }, 3, 6) // a frequent one
+	form := theoryOf(t, stack[0])
+	for _, s := range trained(t, backendtest.XLA(t), stack, 0, 100) {
+		for i, run := range stack {
+			e := measured(t, run, s.Runs[i])
+			common, others := 0., 0.
+			for _, k := range form.Frequent(theory.FrequentShare) {
+				if k != 1 {
+					common, others = common+e["signal_normalized"][k], others+1
+				}
+			}
+			for name, want := range map[string]float64{"injected_signal": e["signal_normalized"][1], "common_signal": common / others,
+				"injected_cosine": e["cosine"][1], "injected_feature": holds(t, s.Runs[i].Weights[0], run.Net.Width, 14, 3)} {
+				if got := e[name][0]; math.Abs(got-want) > 1e-12 {
+					t.Errorf("width %d, step %d: %s %g, want %g", run.Net.Width, s.Step, name, got, want)
+				}
+			}
+			if c := e["injected_norm"][0]; s.Step == 0 && math.Abs(c-1) > 1e-5 { // rows are orthonormal
+				t.Errorf("width %d: norm %g before training, want 1", run.Net.Width, c)
+			}
+		}
+	}
+	never := tiny(t, nil, 3)[0]
+	if m, err := train.NewMeasurer(nil, never, []string{"injection"}); err != nil || len(m.Columns) > 0 {
+		t.Errorf("columns %v without an injection (%v)", m.Columns, err)
+	}
+}
+
+// holds returns P_ii of an encoder's row space by least squares: how much of a coordinate combinations of its rows reach.
+func holds(t *testing.T, encoder []float32, width, dim, i int) float64 {
+	t.Helper()
+	rows := mat.NewDense(dim, width, nil)
+	rows.Apply(func(d, n int, _ float64) float64 { return float64(encoder[n*dim+d]) }, rows)
+	unit := mat.NewVecDense(dim, nil)
+	unit.SetVec(i, 1)
+	var x, reached mat.VecDense
+	if err := x.SolveVec(rows, unit); err != nil {
+		t.Fatal(err)
+	}
+	reached.MulVec(rows, &x)
+	return reached.AtVec(i)
 }

@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
@@ -75,6 +76,12 @@ func columnSpace(a blas64.General) Subspace {
 		copy(s.Basis[i*s.Rank:(i+1)*s.Rank], a.Data[i*a.Stride:])
 	}
 	return s
+}
+
+// Holds returns the share of a coordinate's direction that lies in the space, P_ii.
+func (s Subspace) Holds(i int) float64 {
+	row := s.Basis[i*s.Rank : (i+1)*s.Rank]
+	return floats.Dot(row, row)
 }
 
 // rows returns rows from … to-1 of U.

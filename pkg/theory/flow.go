@@ -1,0 +1,52 @@
+package theory
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/blas/blas64"
+)
+
+// Flow returns what gradient flow of the population loss, with the best decoders at every moment, makes of a row space in time t:
+//
+//	U' = 2 (I-P) C U,   span U(t) = span exp(2 C t) U(0)
+//
+// C is diagonal, such as Covariance returns. The space turns towards the largest diagonal entries, and between two of them as
+//
+//	tan theta(t) = exp(-2 (mu_a - mu_b) t) tan theta(0)
+//
+// theta the angle of a direction to a, in the plane of a and b. So what lies along a feature without use, mu_b = 0 while its task is withheld,
+// goes at rate 2 mu_a, its signal at 4 mu_a: see Restoring.
+func (s Subspace) Flow(covariance []float64, t float64) Subspace {
+	largest := slices.Max(covariance)
+	for t > 0 && largest > 0 && s.Rank > 0 {
+		step := min(t, 2/largest) // columns that turn together by more than exp(4) can't be told apart in the end
+		turned := blas64.General{Rows: s.Dim, Cols: s.Rank, Stride: s.Rank, Data: slices.Clone(s.Basis)}
+		for i, c := range covariance {
+			grow := math.Exp(2 * c * step)
+			for j := range s.Rank {
+				turned.Data[i*s.Rank+j] *= grow
+			}
+		}
+		next := columnSpace(turned)
+		next.Width = s.Width
+		s, t = next, t-step
+	}
+	return s
+}
+
+// Restoring returns mu_N of some tasks, the utility of the weakest feature that the best encoder of a width keeps of them; 0 where it keeps
+// them all. It is the force that takes back what lies along features of a task that is withheld: a tilt of the weakest feature towards them
+// decays as exp(-2 mu_N t), the task's signal as exp(-4 mu_N t), however little else there is to learn. In training on a loss averaged over O
+// outputs, at rate eta, with rows of norm c along that direction, time runs as eta/(O c²) in a step:
+//
+//	-d ln s_r/dt = 4 eta mu_N/(O c²)
+//
+// Exact for Flow; for plain gradient descent to first order in the tilt, whatever the decoders of the withheld task.
+func (m Mixture) Restoring(width int, tasks []int) float64 {
+	features := m.featuresOf(tasks)
+	if width < 1 || width > len(features) {
+		return 0
+	}
+	return features[width-1].Utility
+}
