@@ -46,12 +46,27 @@ func BestRates(runs results.Runs) {
 	Table([]string{"parameterization", "width", "best rate", "of each seed", "loss there", "95% interval", ""}, table)
 }
 
-// RetentionTable displays what becomes of the injected task by width and gap: means and half widths of 95% intervals over seeds.
+// RetentionTable displays what becomes of the injected task by width and gap: means and half widths of 95% intervals over seeds, each
+// with the number of cycles of a run that it averages.
 func RetentionTable(runs results.Runs) {
-	headers := []string{"width", "gap", "at the end", "gain", "decay", "retained share", "half-life (steps, median)"}
+	headers := []string{"width", "gap", "before an injection, at the end", "cycles", "gain", "decay", "cycles", "retained share",
+		"half-life (steps, median)", "cycles"}
 	Table(headers, xslices.Map(Must(claims.Retentions(runs)), func(r claims.Retention) []any {
-		return []any{r.Width, r.Gap, Interval(r.Final), Interval(r.Gain), Interval(r.Decay), Interval(r.Retained), Median(r.HalfLife)}
+		return []any{r.Width, r.Gap, Interval(r.Final), r.Ends, Interval(r.Gain), Interval(r.Decay), r.Swings,
+			Interval(r.Retained), halfLife(r.HalfLife, runs[0].Train.Steps), r.Closely}
 	}))
+}
+
+// halfLife writes the median over seeds, and how many are not in it; one that is longer than training is no more than that.
+func halfLife(seeds claims.BySeed, steps int) string {
+	median, note := claims.Median(seeds.Values()), missing(seeds.Interval())
+	switch {
+	case math.IsNaN(median):
+		return "missing"
+	case median > float64(steps):
+		return fmt.Sprintf("> %d%s", steps, note)
+	}
+	return fmt.Sprintf("%.0f%s", median, note)
 }
 
 // ControlTable trains what is missing of a mixture's controls and displays the measure by width: mean and half width of the 95%
@@ -133,16 +148,6 @@ func missing(e claims.Estimate) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%d of %d missing)", e.Failed, e.N+e.Failed)
-}
-
-// Median writes the median over seeds, of numbers that may be infinite, and how many seeds are not in it.
-func Median(seeds claims.BySeed) string {
-	present := slices.DeleteFunc(seeds.Values(), math.IsNaN)
-	if len(present) == 0 {
-		return "missing"
-	}
-	slices.Sort(present)
-	return fmt.Sprintf("%.0f", present[len(present)/2]) + missing(seeds.Interval())
 }
 
 // best writes a measure with its rate, and says so where the best rate may lie beyond those that were tried.

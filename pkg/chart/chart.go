@@ -76,12 +76,13 @@ type Facet struct {
 // is empty. Min and Max both 0 means automatic. With Categories,
 // coordinates are 0, 1, 2, … and the axis shows the categories' names; Log, limits and Ticks don't apply then. Ticks are where the axis
 // is labelled, for example the widths that were trained, as far as they lie in its range; nil means round numbers. Reverse has it run the
-// other way, down or to the left.
+// other way, down or to the left. A Bare axis has neither label nor numbers: a neighbour has them.
 type Axis struct {
 	Label      string
 	Name       string
 	Log        bool
 	Reverse    bool
+	Bare       bool
 	Min, Max   float64
 	Ticks      []float64
 	Categories []string

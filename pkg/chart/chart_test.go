@@ -366,3 +366,29 @@ func TestTicks(t *testing.T) {
 		}
 	}
 }
+
+// A bare axis has neither label nor numbers, and leaves its room to the panels.
+func TestBareAxis(t *testing.T) {
+	draw := func(bare bool) object {
+		panel := Panel{X: Axis{Label: "x"}, Y: Axis{Label: "y"}, Layers: []Layer{{Kind: Line, X: []float64{1, 2}, Y: []float64{1000, 2000}}}}
+		beside := panel
+		beside.Y.Bare = bare
+		drawn, err := Chart{Name: "c", Panels: []Panel{panel, beside}, Columns: 2}.VegaLite()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return drawn
+	}
+	bare, full := draw(true), draw(false)
+	axis := func(o object) object { return o["encoding"].(object)["y"].(object)["axis"].(object) }
+	second := func(o object) object { return o["concat"].([]any)[1].(object) }
+	if a := axis(second(bare)); a["title"] != nil || a["labels"] != false {
+		t.Errorf("a bare axis %v", a)
+	}
+	if a := axis(second(full)); a["title"] != "y" {
+		t.Errorf("an axis %v", a)
+	}
+	if b, f := second(bare)["width"].(float64), second(full)["width"].(float64); b <= f {
+		t.Errorf("panels %g wide beside a bare axis, %g else", b, f)
+	}
+}

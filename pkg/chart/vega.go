@@ -98,8 +98,11 @@ func (f Chart) width(columns int) float64 {
 	around, shared, bar := make([]float64, columns), f.oneBar(), 0.
 	for i, p := range f.Panels {
 		_, y, right := p.scales()
-		room := textWidth(y.labels) + 36
-		if len(right.labels) > 0 {
+		room := 0.
+		if !p.Y.Bare {
+			room = textWidth(y.labels) + 36
+		}
+		if len(right.labels) > 0 && !p.Right.Bare {
 			room += textWidth(right.labels) + 36
 		}
 		own := 10.
@@ -277,8 +280,11 @@ func channel(key string, s scale, a Axis, grid bool) object {
 	if a.Reverse {
 		placed["reverse"] = true
 	}
-	return object{"field": key, "type": "quantitative", "scale": placed,
-		"axis": labelled(s.ticks, s.labels, object{"title": a.Label, "grid": grid, "labelOverlap": true, "labelSeparation": 3.})}
+	axis := labelled(s.ticks, s.labels, object{"title": a.Label, "grid": grid, "labelOverlap": true, "labelSeparation": 3.})
+	if a.Bare {
+		axis["title"], axis["labels"], axis["ticks"] = nil, false, false
+	}
+	return object{"field": key, "type": "quantitative", "scale": placed, "axis": axis}
 }
 
 // labelled adds the places of an axis' or legend's labels and the labels.

@@ -76,6 +76,15 @@ func Geometric(values []float64) Estimate {
 	return e
 }
 
+// Median returns the median of the values that are there, some of which may be infinite: the upper of the two in the middle; NaN where none is.
+func Median(values []float64) float64 {
+	present := slices.Sorted(slices.Values(slices.DeleteFunc(slices.Clone(values), math.IsNaN)))
+	if len(present) == 0 {
+		return math.NaN()
+	}
+	return present[len(present)/2]
+}
+
 // Over returns the estimate of a measure over runs.
 func Over(runs results.Runs, of func(*results.Run) float64) Estimate {
 	return Interval(xslices.Map(runs, of))

@@ -37,16 +37,17 @@ type Control struct {
 }
 
 // Controls returns what has to be run beside a mixture, all at its widths and seeds, before a rare task's failure is put down
-// to interference: whether the net can express the task (alone), whether rarity matters (uniform frequencies), whether rate,
-// parameterization or depth is to blame, whether a solution is found but not kept (started from one), and what happens when the
-// others' gradients are kept from overwriting (surgery, masked inputs where tasks have their own, a heavier loss). The rare task is
-// the last one.
+// to interference: whether the net can express the task (alone) and find it with the samples that it has (alone, of the mixture's batches
+// its own samples), whether rarity matters (uniform frequencies), whether rate, parameterization or depth is to blame, whether a solution is
+// found but not kept (started from one), and what happens when the others' gradients are kept from overwriting (surgery on gradients, on
+// their running means and on updates; masked inputs where tasks have their own; a heavier loss). The rare task is the last one.
 func Controls(s *spec.Sweep) ([]Control, error) {
 	base := s.Base
 	rare, rate, start := base.Mixture.Tasks, base.Train.Rate, base.Train.Steps/6
 	rates := spec.Vary("train.rate", rate/3, rate, rate*3)
-	intervene := func(kind string, factor float64) spec.Axis {
-		return spec.Vary("train.intervention", spec.Intervention{Kind: kind, Task: rare, Factor: factor})
+	intervene := func(i spec.Intervention) spec.Axis {
+		i.Task = rare
+		return spec.Vary("train.intervention", i)
 	}
 	flood := spec.Injection{Task: rare, Gap: 1, Samples: base.Train.Batch, Until: start}
 	solved := []spec.Axis{spec.Vary("train.injection", flood), spec.Vary("train.steps", base.Train.Steps+start)}
@@ -66,15 +67,21 @@ func Controls(s *spec.Sweep) ([]Control, error) {
 		controls = append(controls, control)
 	}
 	add("rare task alone, a sixth of the steps", start, solved)
+	add("rare task alone, with the samples that the mixture has of it", 0, []spec.Axis{intervene(spec.Intervention{Kind: "alone"})})
 	add("uniform frequencies", 0, []spec.Axis{spec.Vary("mixture.frequency.exponent", 0.)})
 	add("mixture", 0, nil)
 	add("mixture, best of three rates", 0, nil, []spec.Axis{spec.Vary("train.rate", rate/3, rate*3)})
 	add("mixture, muP, best of three rates", 0, []spec.Axis{spec.Vary("net.parameterization", "mup"), spec.Vary("net.base", 32), rates})
 	add("mixture, from the solution of the first line", 0, solved)
-	add("mixture, gradient surgery", 0, []spec.Axis{intervene("surgery", 0)})
-	add("mixture, rare loss counts 8 times", 0, []spec.Axis{intervene("weight", 8)})
+	add("mixture, gradient surgery", 0, []spec.Axis{intervene(spec.Intervention{Kind: "surgery"})})
+	add("mixture, surgery against the last hundred gradients", 0, []spec.Axis{intervene(spec.Intervention{Kind: "surgery", Memory: .99})})
+	if base.Train.Optimizer != "sgd" {
+		add("mixture, surgery on the optimizer's update", 0, []spec.Axis{intervene(spec.Intervention{Kind: "surgery-update"})})
+	}
+	add("mixture, rare loss counts 8 times", 0, []spec.Axis{intervene(spec.Intervention{Kind: "weight", Factor: 8})})
 	if base.Mixture.Signature().Disjoint {
-		add("mixture, others masked on the rare inputs", 0, []spec.Axis{intervene("mask", 0)})
+		add("mixture, others masked on the rare inputs", 0, []spec.Axis{intervene(spec.Intervention{Kind: "mask"})})
+		add("the same, at the rare task's own effective rate", 0, []spec.Axis{intervene(spec.Intervention{Kind: "mask-matched"})})
 	}
 	if depth, ok := depthOf(base); ok {
 		add("mixture, one more hidden layer, best of three rates", 0, []spec.Axis{spec.Vary("net.depth", depth+1), rates})

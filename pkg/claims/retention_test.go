@@ -2,10 +2,12 @@ package claims
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
+	"raretask/tasks"
 )
 
 // cycled returns runs of an injected task, one for each seed, whose learned share at a step is given.
@@ -37,7 +39,7 @@ func TestRetentionBySamples(t *testing.T) {
 		}
 	}
 	runs := append(cycled(64, 20, 200, 2, decaying(.8)), cycled(8, 20, 200, 2, decaying(.05))...)
-	if got := KeptOf(runs).At(runs[0], 0, 2); got != 0 {
+	if got := KeptOf(runs).At(runs[0], 0); got != 0 {
 		t.Errorf("a loss of 1.3 leaves %g, want 0", got)
 	}
 	runs[1].Diverged = 150
@@ -51,7 +53,7 @@ func TestRetentionBySamples(t *testing.T) {
 	}
 	left := math.Exp2(-1.9)
 	for what, c := range map[string][2]float64{"retained": {wide.Retained[0], left}, "half-life": {wide.HalfLife[0], 10},
-		"gain": {wide.Gain[0], .8 * (1 - left)}, "final": {wide.Final[0], .8}} {
+		"gain": {wide.Gain[0], .8 * (1 - left)}, "final": {wide.Final[0], .8 * left}} {
 		if math.Abs(c[0]-c[1]) > 1e-5*c[1] {
 			t.Errorf("%s: %g, want %g", what, c[0], c[1])
 		}
@@ -74,22 +76,64 @@ func TestRetentionBySamples(t *testing.T) {
 	refused(t, "nothing", err, "no runs")
 }
 
-// An exact signal is what retention is of, where all runs have one; at the end it is normalised.
+// An exact signal is what retention is of, where all runs have one: swings of every injection, normalised, and the end just before them, in
+// the same phase whatever the gap; shares of the peaks are those of the cycles that were seen closely.
 func TestRetentionOfSignals(t *testing.T) {
 	run := rankOne()
-	run.Train.Steps, run.Train.Injection = 9, spec.Injection{Task: 6, Gap: 3}
-	var steps []int
+	run.Train.Steps, run.Train.Injection = 40, spec.Injection{Task: 6, Gap: 4, Length: 2}
+	run.Mixture.Settings = tasks.RegressionSettings{Dim: 1 << 30, Block: 1} // a random encoder holds next to nothing: s and s̃ are the same
+	steps := []int{0, 6, 8, 9, 10, 20, 40}                                  // closely: the cycle from 6 to 10
 	columns := map[string][]float64{}
-	for step := range 10 {
-		steps = append(steps, step)
-		for k := range 6 {
-			columns["signal"] = append(columns["signal"], .02+float64(k)/100)
-			columns["signal_normalized"] = append(columns["signal_normalized"], -float64(k))
+	for name, at := range map[string]float64{Injected: 1, Common: 2, InjectedCosine: 3} {
+		for range steps {
+			columns[name] = append(columns[name], at)
 		}
 	}
-	all, err := Retentions(results.Runs{results.NewRun(run, steps, columns)})
-	if err != nil || len(all) != 1 || all[0].Retained[0] != 1 || all[0].Final[0] != -5 {
-		t.Errorf("%+v, %v: want a signal of .07 that stays, normalised -5", all, err)
+	// Just before an injection all is at the step, right after it 10 above.
+	var glances []int
+	seen := map[string][]float64{}
+	for end := 4; end <= 40; end += 4 {
+		for _, step := range []int{end - 2, end} {
+			if slices.Contains(steps, step) {
+				columns[Injected][slices.Index(steps, step)] = float64(end - 2 + 10*(step-end+2)/2)
+				continue
+			}
+			glances = append(glances, step)
+			seen[Injected] = append(seen[Injected], float64(end-2+10*(step-end+2)/2))
+			seen[Common] = append(seen[Common], float64(step))
+			seen[InjectedCosine] = append(seen[InjectedCosine], -float64(step)/40)
+		}
+	}
+	r := results.NewRun(run, steps, columns).WithGlances(glances, seen)
+	all, err := Retentions(results.Runs{r})
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	got := all[0]
+	for what, c := range map[string][2]float64{
+		"gain": {got.Gain[0], 10}, "decay": {got.Decay[0], 6}, "final": {got.Final[0], 38}, "common": {got.Common[0], 38},
+		"cosine": {got.Cosine[0], -.95}, "ends": {float64(got.Ends), 1}, "swings": {float64(got.Swings), 6}, "closely": {float64(got.Closely), 0},
+	} {
+		if math.Abs(c[0]-c[1]) > 1e-9 {
+			t.Errorf("%s: %g, want %g", what, c[0], c[1])
+		}
+	}
+	r.Train.Steps = 20 // then the cycle from 6 to 10 is late enough
+	r.Steps = r.Steps[:6]
+	for _, name := range []string{Injected, Common, InjectedCosine} {
+		columns[name] = columns[name][:6]
+	}
+	if all, err = Retentions(results.Runs{r}); err != nil || math.Abs(all[0].Retained[0]-10./16) > 1e-6 || all[0].Closely != 1 {
+		t.Errorf("%+v, %v: want 10 of a peak of 16 left in one cycle", all, err)
+	}
+	wide := *r
+	wide.Mixture.Settings = tasks.RegressionSettings{Dim: 64, Block: 1}
+	if got := KeptOf(results.Runs{r}).At(&wide, 1); got != 6*.5+.5 {
+		t.Errorf("signal %g of a normalised one of 6 in half as many neurons as inputs, want 3.5", got)
+	}
+	r.Diverged = 12
+	if all, err = Retentions(results.Runs{r}); err != nil || !math.IsNaN(all[0].Final[0]) || !math.IsNaN(all[0].Common[0]) {
+		t.Errorf("%+v, %v: want no numbers of a diverged run", all, err)
 	}
 }
 

@@ -25,7 +25,7 @@ type columns map[string]func(r spec.Run, step, task int) float64
 func made(r spec.Run, steps []int, of columns) *results.Run {
 	values := map[string][]float64{}
 	for name, value := range of {
-		own := slices.Contains([]string{"residual", "frequent_gradient", "bound", "full_loss"}, name)
+		own := slices.Contains([]string{"residual", "frequent_gradient", "bound", "full_loss", "injected_signal", "common_signal", "injected_cosine"}, name)
 		for _, step := range steps {
 			for k := 1; k <= r.Mixture.Tasks && !own; k++ {
 				values[name] = append(values[name], value(r, step, k))
@@ -191,7 +191,8 @@ func draws(t *testing.T) map[string]struct {
 		"gradients": {func(runs results.Runs) (chart.Chart, error) { return GradientMap(runs, 2, 8) }, one},
 		"fig3":      {Fig3, one}, "fig15": {Fig15, over}, "fig19": {Fig19, over},
 		"interference-curves": {Curves, one}, "gradient-width": {LateGradient, over},
-		"fig4a": {Fig4a, cycles}, "fig4b": {Fig4b, cycles}, "fig16": {Fig16, cycles}, "fig20": {Fig20, cycles},
+		"fig4a": {Fig4a, cycles}, "fig4b": {Fig4b, cycles}, "fig16a": {Fig16a, cycles}, "fig16b": {Fig16b, cycles}, "fig20": {Fig20, cycles},
+		"around-injections": {AroundInjections, cycles}, "cycles": {Cycles, cycles},
 		"retention": {RetentionChart, cycles}, "retention-sampled": {SampledRetention, decaying(20, 50)},
 		"parity-order": {ParityOrder, bits}, "parity-times": {ParityTimes, bits}, "parity-loss": {ParityLoss, bits},
 		"parity-rates": {Rates, rated()},

@@ -27,23 +27,132 @@ func gaps(runs results.Runs, draw func(title string, gap int, runs results.Runs)
 	return panels
 }
 
-// Fig4a draws the injected task's normalised signal over training, a panel for each gap and a series for each width.
+// Fig4a draws the injected task's normalised signal over training at the longest gap, a panel for each size, with what each injection adds to
+// it and what the gap until the next takes.
 func Fig4a(runs results.Runs) (chart.Chart, error) {
-	if err := claims.NeedInjections(runs, "signal_normalized"); err != nil {
+	return swings(runs, longestGap(runs), chart.Chart{Name: "fig4a", Title: "The rarest task, withheld for G steps and returned in bulk"})
+}
+
+// Fig16a is Fig4a of runs in which the task of the lowest total utility is injected.
+func Fig16a(runs results.Runs) (chart.Chart, error) {
+	c := chart.Chart{Name: "fig16a", Title: "The task of the lowest total utility, withheld for G steps and returned in bulk"}
+	return swings(runs, longestGap(runs), c)
+}
+
+// longestGap returns the runs of the longest gap.
+func longestGap(runs results.Runs) results.Runs {
+	longest := 0
+	for _, r := range runs {
+		longest = max(longest, results.Gap(r))
+	}
+	return runs.Where(func(r *results.Run) bool { return results.Gap(r) == longest })
+}
+
+// Fig20 is Fig4a for all gaps: a row for each gap, a column for each size.
+func Fig20(runs results.Runs) (chart.Chart, error) {
+	c := chart.Chart{Name: "fig20", Title: "What injections add and gaps take, by width and gap", Columns: len(sizesOf(runs))}
+	c, err := swings(runs, runs, c)
+	align(c)
+	return c, err
+}
+
+// align gives the panels of a chart one left axis, those of each row one right axis, and labels to the outer ones alone.
+func align(c chart.Chart) {
+	left := span(c.Panels, false)
+	for row := range slices.Chunk(c.Panels, max(1, c.Columns)) {
+		right := span(row, true)
+		for i := range row {
+			p := &row[i]
+			p.X.Ticks = []float64{0, math.Floor(p.X.Max / 2), p.X.Max}
+			p.Y.Min, p.Y.Max, p.Y.Bare = left[0], left[1], i > 0
+			p.Right.Min, p.Right.Max, p.Right.Bare = right[0], right[1], i < len(row)-1
+		}
+	}
+}
+
+// span returns from where to where the numbers of panels go on one of the vertical axes, with a margin.
+func span(panels []chart.Panel, right bool) [2]float64 {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range panels {
+		for _, l := range p.Layers {
+			for _, v := range slices.Concat(l.Y, l.Low, l.High) {
+				if l.Right == right && !math.IsNaN(v) {
+					low, high = min(low, v), max(high, v)
+				}
+			}
+		}
+	}
+	if low >= high {
+		return [2]float64{}
+	}
+	return [2]float64{low - .04*(high-low), high + .04*(high-low)}
+}
+
+// swings completes a chart with a panel for each gap and size of those of the runs that are shown.
+func swings(runs, shown results.Runs, c chart.Chart) (chart.Chart, error) {
+	if err := claims.NeedInjections(runs, claims.Injected); err != nil {
 		return chart.Chart{}, err
 	}
-	panels := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
-		signal := of("signal_normalized", own[0].Train.Injection.Task)
-		return sizesOf(runs).overTraining(title, "normalised signal s̃_r", false, own, signal)
-	})
-	return chart.Chart{Name: "fig4a", Title: "The rarest task, withheld for G steps and returned in bulk",
-		Caption: "Normalised signal of the rarest task; every gap gives it the same number of samples. Bands: 95% intervals over seeds.",
-		Panels:  panels, Columns: min(3, len(panels))}, nil
+	gaps, byGap := results.By(shown, results.Gap)
+	every := 1
+	for _, g := range gaps {
+		sizes, bySize := results.By(byGap[g], Size.Of)
+		for _, n := range sizes {
+			panel, each, err := swingPanel(bySize[n], 300/(len(gaps)+1))
+			if err != nil {
+				return chart.Chart{}, err
+			}
+			panel.Title = fmt.Sprintf("%s = %d, G = %d", Size.Symbol, n, g)
+			panel.Facets = []chart.Facet{{Name: Size.Name, Value: n}, {Name: "gap", Value: g}}
+			c.Panels = append(c.Panels, panel)
+			every = max(every, each)
+		}
+	}
+	c.Subtitle = about(shown)
+	c.Caption = "Normalised signal of the injected task, s̃_r, just before and right after each injection; every gap gives it the same number of samples. On " +
+		"the right: gain, what an injection adds, and decay, what the gap until the next one changes, below zero where it takes. Means and " +
+		"95% intervals over seeds."
+	if every > 1 {
+		c.Caption += fmt.Sprintf(" Of gaps with many injections one in up to %d is drawn.", every)
+	}
+	return c, nil
+}
+
+// swingPanel draws the swings of runs of one size and gap: of at most so many injections one in every few.
+func swingPanel(runs results.Runs, most int) (panel chart.Panel, every int, err error) {
+	var all [][]claims.Swing
+	for _, r := range runs {
+		own, err := claims.KeptOf(runs).Swings(r)
+		if err != nil {
+			return panel, 0, err
+		}
+		all = append(all, own)
+	}
+	var signal, gain, decay means
+	every = 1 + (len(all[0])-1)/most
+	for i := 0; i < len(all[0]); i += every {
+		over := func(of func(claims.Swing) float64) claims.Estimate {
+			return claims.Interval(xslices.Map(all, func(own []claims.Swing) float64 { return of(own[i]) }))
+		}
+		at := all[0][i]
+		signal.add(float64(at.Begin), over(func(s claims.Swing) float64 { return s.Before }))
+		signal.add(float64(at.End), over(func(s claims.Swing) float64 { return s.After }))
+		gain.add(float64(at.End), over(claims.Swing.Gain))
+		decay.add(float64(at.Next), over(func(s claims.Swing) float64 { return -s.Decay() }))
+	}
+	panel = chart.Panel{X: chart.Axis{Label: "training step", Name: "step", Max: float64(runs[0].Train.Steps)}, Y: chart.Axis{Label: "signal s̃_r", Name: "signal"},
+		Right: chart.Axis{Label: "Δs̃_r per cycle", Name: "change"}}
+	panel.Layers = append(signal.curve("s̃_r", 0), gain.layer(chart.Line, "gain", 2), decay.layer(chart.Line, "decay", chart.Black))
+	for i := range panel.Layers[2:] {
+		panel.Layers[2+i].Right, panel.Layers[2+i].Dashed = true, true
+	}
+	return panel, every, nil
 }
 
 // againstGap is a panel of a measure of retention against the gap, a series for each size.
 func againstGap(title, label string, runs results.Runs, all []claims.Retention, value func(claims.Retention) claims.BySeed) chart.Panel {
-	panel := chart.Panel{Title: title, X: chart.Axis{Label: "gap G (steps)", Log: true}, Y: chart.Axis{Label: label}}
+	panel := chart.Panel{Title: title, X: chart.Axis{Label: "gap G (steps)", Name: "gap", Log: true}, Y: chart.Axis{Label: label}}
+	shape := 0
 	panel.Layers = sizesOf(runs).each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 		var m means
 		for _, r := range all {
@@ -51,26 +160,94 @@ func againstGap(title, label string, runs results.Runs, all []claims.Retention, 
 				m.add(float64(r.Gap), value(r).Interval())
 			}
 		}
-		return []chart.Layer{m.layer(chart.Line, name, color), m.layer(chart.Points, name, color)}
+		points := m.layer(chart.Points, name, color)
+		shape++
+		points.Shape = 1 + (shape-1)%chart.Shapes
+		return []chart.Layer{m.layer(chart.Line, name, color), points}
 	})
 	return panel
 }
 
-// Fig4b draws against the gap, by width, the injected task's normalised signal at the end and the share of its signal that
-// is left when the next injection comes.
+// Fig4b draws against the gap, by size, what there is just before an injection at the end of training: the normalised signals of the injected
+// task and of the frequent ones, and the cosine of their gradients.
 func Fig4b(runs results.Runs) (chart.Chart, error) {
+	c := chart.Chart{Name: "fig4b", Title: "What is left when an injection comes, by width and gap"}
+	cosine := ending{"gradients", "cosine G_r, G_F", func(r claims.Retention) claims.BySeed { return r.Cosine }}
+	return endings(runs, c, endSignal, endCommon, cosine)
+}
+
+// Fig16b is Fig4b of runs in which the task of the lowest total utility is injected, without the cosine.
+func Fig16b(runs results.Runs) (chart.Chart, error) {
+	c := chart.Chart{Name: "fig16b", Title: "The task of the lowest total utility when an injection comes, by width and gap"}
+	return endings(runs, c, endSignal, endCommon)
+}
+
+// ending is what there is just before an injection at the end of training.
+type ending struct {
+	title, label string
+	of           func(claims.Retention) claims.BySeed
+}
+
+var (
+	endSignal = ending{"injected task", "signal s̃_r", func(r claims.Retention) claims.BySeed { return r.Final }}
+	endCommon = ending{"frequent tasks", "mean signal s̃_F", func(r claims.Retention) claims.BySeed { return r.Common }}
+)
+
+// endings completes a chart with a panel for each ending.
+func endings(runs results.Runs, c chart.Chart, of ...ending) (chart.Chart, error) {
+	all, err := claims.Retentions(runs) // which has the design
+	if err != nil {
+		return c, err
+	}
+	if all[0].Common == nil {
+		return c, fmt.Errorf("figure: %s: nets without an exact signal: want linear ones", c.Name)
+	}
+	for _, e := range of {
+		c.Panels = append(c.Panels, againstGap(e.title, e.label, runs, all, e.of))
+	}
+	c.Subtitle = about(runs)
+	c.Caption = "Normalised signals (0: a random encoder) and cosine just before an injection: means over the injections in the last tenth of training, of which there are " + cyclesOf(all, func(r claims.Retention) int { return r.Ends }) +
+		", and 95% intervals over seeds."
+	return c, nil
+}
+
+// cyclesOf says over how many cycles means go, by gap.
+func cyclesOf(all []claims.Retention, of func(claims.Retention) int) string {
+	var each []string
+	for _, r := range all {
+		if r.Width == all[0].Width {
+			each = append(each, fmt.Sprintf("%d at G = %d", of(r), r.Gap))
+		}
+	}
+	return strings.Join(each, ", ")
+}
+
+// everySeed is the retained share where every seed has one.
+func everySeed(r claims.Retention) claims.BySeed {
+	if r.Retained.Interval().Failed > 0 {
+		return claims.BySeed{}
+	}
+	return r.Retained
+}
+
+// Cycles draws against the gap, by size, what an injection adds late in training, what the gap takes, and what share is left.
+func Cycles(runs results.Runs) (chart.Chart, error) {
 	all, err := claims.Retentions(runs) // which has the design
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	end := againstGap("at the end", "normalised signal s̃_r", runs, all, func(r claims.Retention) claims.BySeed { return r.Final })
-	share := againstGap("left at the next injection", "retained share of the signal", runs, all,
-		func(r claims.Retention) claims.BySeed { return r.Retained })
+	share := againstGap("left at the next", "retained share", runs, all, everySeed)
 	share.Y.Min, share.Y.Max = 0, 1.05
-	return chart.Chart{Name: "fig4b", Title: "What is retained, by width and gap",
-		Caption: "Left: signal at the end of training. Right: signal just before an injection relative to its peak after the one before, late " +
-			"in training; no point where the signal never reached .01. 95% intervals over seeds; the single seeds are in the notebook's table.",
-		Panels: []chart.Panel{end, share}, Columns: 2}, nil
+	return chart.Chart{Name: "cycles", Title: "Gain at an injection, decay until the next", Subtitle: about(runs),
+		Caption: "Means over cycles in the last two thirds of training, and 95% intervals over seeds. Gain and decay of the normalised signal: " +
+			cyclesOf(all, func(r claims.Retention) int { return r.Swings }) + ". Share of the peak of s_r after an injection that is left just before " +
+			"the next, of cycles that were seen closely: " + cyclesOf(all, func(r claims.Retention) int { return r.Closely }) +
+			"; no point where it never reached .01 in some seed.",
+		Panels: []chart.Panel{
+			againstGap("gain", "gain of s̃_r", runs, all, func(r claims.Retention) claims.BySeed { return r.Gain }),
+			againstGap("decay", "decay of s̃_r", runs, all, func(r claims.Retention) claims.BySeed { return r.Decay }),
+			share,
+		}, Columns: 3}, nil
 }
 
 // SampledRetention draws, for nets whose signal is known by samples only, the injected task's learned share over training at the
@@ -83,7 +260,7 @@ func SampledRetention(runs results.Runs) (chart.Chart, error) {
 	kept := claims.KeptOf(runs)
 	panels := gaps(runs, func(title string, _ int, own results.Runs) chart.Panel {
 		return sizesOf(runs).overTraining(title, "learned share", false, own, func(r *results.Run, i int) float64 {
-			return kept.At(r, i, r.Train.Injection.Task)
+			return kept.At(r, i)
 		})
 	})
 	for i := range panels {
@@ -100,32 +277,17 @@ func SampledRetention(runs results.Runs) (chart.Chart, error) {
 	}
 	return chart.Chart{Name: "retention-sampled", Title: "Retention known by samples, by width and gap", Columns: 2, Panels: panels,
 		Caption: "Learned share of the rarest task: what is gone of the loss of predicting the mean, on 256 fresh samples. Top: over training, " +
-			"with a few of the cycles seen closely. Bottom left: at the end. Bottom right: just before an injection relative to the peak after " +
+			"with a few of the cycles seen closely. Bottom left: just before the last injection seen. Bottom right: just before an injection relative to the peak after " +
 			"the one before, late in training; no point where a tenth was never learned. 95% intervals over seeds."}, nil
-}
-
-// Fig20 draws what an injection adds and what the gap takes, by width and gap, late in training.
-func Fig20(runs results.Runs) (chart.Chart, error) {
-	all, err := claims.Retentions(runs) // which has the design
-	if err != nil {
-		return chart.Chart{}, err
-	}
-	return chart.Chart{Name: "fig20", Title: "Gain at an injection, decay until the next",
-		Caption: "Means over the observed cycles in the last two thirds of each run; 95% intervals over seeds. In equilibrium what is gained " +
-			"is lost again.",
-		Panels: []chart.Panel{
-			againstGap("gain", "gain of the signal", runs, all, func(r claims.Retention) claims.BySeed { return r.Gain }),
-			againstGap("decay", "decay of the signal", runs, all, func(r claims.Retention) claims.BySeed { return r.Decay }),
-		}, Columns: 2}, nil
 }
 
 // moments are where a cycle is looked at: just before an injection, right after it, and steps later.
 var moments = []int{-1, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}
 
-// Fig16 draws the cosine of the injected task's population gradient with the frequent tasks' just before, right after and at
+// AroundInjections draws the cosine of the injected task's population gradient with the frequent tasks' just before, right after and at
 // growing distances after injections, a panel for each gap, late in training.
-func Fig16(runs results.Runs) (chart.Chart, error) {
-	if err := claims.NeedInjections(runs, "cosine"); err != nil {
+func AroundInjections(runs results.Runs) (chart.Chart, error) {
+	if err := claims.NeedInjections(runs, claims.InjectedCosine); err != nil {
 		return chart.Chart{}, err
 	}
 	panels := gaps(runs, func(title string, gap int, own results.Runs) chart.Panel {
@@ -147,7 +309,7 @@ func Fig16(runs results.Runs) (chart.Chart, error) {
 		})
 		return panel
 	})
-	return chart.Chart{Name: "fig16", Title: "The rarest task's gradient against the frequent tasks', around injections",
+	return chart.Chart{Name: "around-injections", Title: "The rarest task's gradient against the frequent tasks', around injections",
 		Caption: "Cosine of the population gradients, exact and never positive; means over the second half of training's observed injections, " +
 			"bands are 95% intervals over seeds.",
 		Panels: panels, Columns: min(3, len(panels))}, nil
@@ -162,7 +324,7 @@ func aroundInjections(r *results.Run, moment int) float64 {
 	var v []float64
 	for i, step := range r.Steps {
 		if since := step - moment - injection.From; step > r.Train.Steps/2 && since > 0 && since%injection.Gap == 0 {
-			v = append(v, r.Value("cosine", i, injection.Task))
+			v = append(v, r.Value(claims.InjectedCosine, i, injection.Task))
 		}
 	}
 	if r.Diverged >= 0 {
@@ -223,7 +385,7 @@ func seedLayers(kept claims.Kept, r *results.Run, color int) ([]chart.Layer, err
 	points.Kind = chart.Points
 	for i, step := range r.Steps {
 		if step > 0 {
-			line.X, line.Y = append(line.X, float64(step)), append(line.Y, kept.At(r, i, r.Train.Injection.Task))
+			line.X, line.Y = append(line.X, float64(step)), append(line.Y, kept.At(r, i))
 		}
 	}
 	points.X = column(func(c interference.Cycle) float64 { return float64(c.Begin) })

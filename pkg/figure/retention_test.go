@@ -10,6 +10,7 @@ import (
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
 	"raretask/pkg/theory"
+	"raretask/tasks"
 )
 
 var nan = math.NaN()
@@ -37,13 +38,20 @@ func cycle(r spec.Run, step int, peak float64) float64 {
 // cycling returns three seeds of runs of two widths and gaps whose peak is width/20.
 func cycling() results.Runs {
 	of := columns{
-		"signal":            func(r spec.Run, step, _ int) float64 { return cycle(r, step, float64(r.Net.Width)/20) },
-		"signal_normalized": func(r spec.Run, step, _ int) float64 { return cycle(r, step, float64(r.Net.Width)/20) - .2 },
-		"cosine": func(r spec.Run, step, _ int) float64 { // another one in the first half of training
+		"injected_signal": func(r spec.Run, step, _ int) float64 { return cycle(r, step, float64(r.Net.Width)/20) },
+		"common_signal":   func(r spec.Run, step, _ int) float64 { return .9 - cycle(r, step, .1) },
+		"injected_cosine": func(r spec.Run, step, _ int) float64 { // another one in the first half of training
 			return -float64(1+step%r.Train.Injection.Gap) / 100 * map[bool]float64{true: 3, false: 1}[2*step <= r.Train.Steps]
 		},
 	}
-	return seeded(each(widths(small(1), 4, 8), setGap, 10, 20), every(), of)
+	return seeded(each(widths(vast(), 4, 8), setGap, 10, 20), every(), of)
+}
+
+// vast returns settings with so many inputs that a random encoder holds next to nothing: signals are what they are normalised.
+func vast() spec.Run {
+	r := small(1)
+	r.Mixture.Settings = tasks.RegressionSettings{Dim: 1 << 40, Block: 1, Alpha: [2]float64{2, 2}}
+	return r
 }
 
 // decaying returns three seeds of runs that are known by samples: the learned share jumps to .05 (width 8) or .8 (64) at every injection
@@ -71,42 +79,92 @@ func TestFig4a(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(f.Panels) != 2 {
-		t.Fatalf("%d panels, want one of each gap", len(f.Panels))
+		t.Fatalf("%d panels, want one of each width", len(f.Panels))
 	}
-	line := layer(t, panel(t, f, "G = 20"), chart.Line, "N = 8")
-	at := func(step int) float64 { return line.Y[slices.Index(line.X, float64(step))] }
-	if len(line.X) != 100 || !near([]float64{at(19), at(20), at(39)}, []float64{-.2, .2, 0}) {
-		t.Errorf("%d steps, %g before the first injection, %g after, %g before the next: want 100, -.2, .2, 0",
-			len(line.X), at(19), at(20), at(39))
+	p := panel(t, f, "N = 8, G = 20") // the injection at 100 has no next one
+	signal := layer(t, p, chart.Line, "s̃_r")
+	is(t, signal, []float64{19, 20, 39, 40, 59, 60, 79, 80}, []float64{0, .4, .2, .4, .2, .4, .2, .4})
+	if band := layer(t, p, chart.Band, "s̃_r"); !near(band.Low[:2], []float64{0, .4 - .4*reach}) {
+		t.Errorf("interval from %v", band.Low)
 	}
-	without := seeded(widths(small(1), 4), every(), columns{"signal_normalized": func(spec.Run, int, int) float64 { return 0 }})
+	is(t, layer(t, p, chart.Line, "gain"), []float64{20, 40, 60, 80}, []float64{.4, .2, .2, .2})
+	is(t, layer(t, p, chart.Line, "decay"), []float64{39, 59, 79, 99}, []float64{-.2, -.2, -.2, -.2})
+	diverged := cycling()
+	diverged[len(diverged)-1].Diverged = 50
+	if f, err = Fig4a(diverged); err != nil {
+		t.Fatal(err)
+	}
+	if failed := field(t, layer(t, f.Panels[1], chart.Line, "gain"), "failed"); !slices.Equal(failed, []float64{0, 0, 1, 1}) {
+		t.Errorf("%v seeds failed, want the diverged one from the injection at 60 on", failed)
+	}
+	without := seeded(widths(small(1), 4), every(), columns{
+		"injected_signal": func(spec.Run, int, int) float64 { return 0 }})
 	if _, err := Fig4a(without); err == nil || !strings.Contains(err.Error(), "train.injection") {
 		t.Errorf("without a schedule: %v", err)
 	}
 }
 
-func TestFig4bAndFig20(t *testing.T) {
+// Fig 20 has a row for each gap; of many injections some are drawn, each of them whole.
+func TestFig20(t *testing.T) {
+	runs := seeded(each(widths(vast(), 4, 8), setGap, 1, 20), every(), columns{
+		"injected_signal": func(r spec.Run, step, _ int) float64 { return float64(step) },
+	})
+	for _, r := range runs {
+		r.Train.Injection.Gap = max(2, r.Train.Injection.Gap) // 49 injections with a next one, and 4
+	}
+	f, err := Fig20(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, p := range f.Panels {
+		titles = append(titles, p.Title)
+	}
+	if want := []string{"N = 4, G = 2", "N = 8, G = 2", "N = 4, G = 20", "N = 8, G = 20"}; !slices.Equal(titles, want) || f.Columns != 2 {
+		t.Errorf("panels %v in %d columns, want %v in 2", titles, f.Columns, want)
+	}
+	panel, each, err := swingPanel(runs.Where(func(r *results.Run) bool { return results.Gap(r) == 2 && r.Net.Width == 4 }), 10)
+	if err != nil || each != 5 {
+		t.Fatalf("one injection in %d, want 5 (%v)", each, err)
+	}
+	signal := layer(t, panel, chart.Line, "s̃_r")
+	is(t, signal, []float64{1, 2, 11, 12, 21, 22, 31, 32, 41, 42, 51, 52, 61, 62, 71, 72, 81, 82, 91, 92}, signal.X)
+	is(t, layer(t, panel, chart.Line, "gain"), []float64{2, 12, 22, 32, 42, 52, 62, 72, 82, 92}, slices.Repeat([]float64{1}, 10))
+}
+
+func TestFig4bAndCycles(t *testing.T) {
 	f, err := Fig4b(cycling())
 	if err != nil {
 		t.Fatal(err)
 	}
-	gaps := []float64{10, 20}
-	isMean(t, panel(t, f, "at the end"), chart.Points, "N = 8", gaps, []float64{.2, .2})
-	share := layer(t, panel(t, f, "left at the next injection"), chart.Points, "N = 4")
-	is(t, share, gaps, []float64{.5, .5}) // of every seed alike
-	if !near(share.Low, share.Y) || !near(share.High, share.Y) {
-		t.Errorf("interval %v … %v of seeds that are alike", share.Low, share.High)
+	gaps := []float64{10, 20} // the last tenth has the injections at 100, and at 10 that at 90 is not in it, beginning at 89
+	isMean(t, panel(t, f, "injected task"), chart.Points, "N = 8", gaps, []float64{.2, .2})
+	isMean(t, panel(t, f, "frequent tasks"), chart.Points, "N = 8", gaps, []float64{.85, .85})
+	isMean(t, panel(t, f, "gradients"), chart.Points, "N = 8", gaps, []float64{-.1, -.2})
+	if !strings.Contains(f.Caption, "1 at G = 10, 1 at G = 20") {
+		t.Errorf("caption %q doesn't say over how many cycles", f.Caption)
 	}
-	if f, err = Fig20(cycling()); err != nil {
+	if f, err = Fig16b(cycling()); err != nil || len(f.Panels) != 2 {
+		t.Errorf("%d panels, want the injected task's signal and the frequent ones' (%v)", len(f.Panels), err)
+	}
+	if f, err = Cycles(cycling()); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range []string{"gain", "decay"} {
 		isMean(t, panel(t, f, p), chart.Points, "N = 8", gaps, []float64{.2, .2})
 	}
+	share := layer(t, panel(t, f, "left at the next"), chart.Points, "N = 4")
+	is(t, share, gaps, []float64{.5, .5}) // of every seed alike
+	if !near(share.Low, share.Y) || !near(share.High, share.Y) {
+		t.Errorf("interval %v … %v of seeds that are alike", share.Low, share.High)
+	}
+	if _, err := Fig4b(decaying(20, 50)); err == nil || !strings.Contains(err.Error(), "linear") {
+		t.Errorf("nets without exact signals: %v", err)
+	}
 }
 
-func TestFig16AroundInjections(t *testing.T) {
-	f, err := Fig16(cycling())
+func TestAroundInjections(t *testing.T) {
+	f, err := AroundInjections(cycling())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +174,7 @@ func TestFig16AroundInjections(t *testing.T) {
 	}
 	isMean(t, p, chart.Line, "N = 4", []float64{0, 1, 2, 3, 4, 5}, []float64{-.1, -.01, -.02, -.03, -.05, -.09})
 	runs := cycling()
-	if f, err = Fig16(results.Runs{runs[0], runs[2]}); err != nil { // the interval of two seeds reaches 6.35 times their distance
+	if f, err = AroundInjections(results.Runs{runs[0], runs[2]}); err != nil { // the interval of two seeds reaches 6.35 times their distance
 		t.Fatal(err)
 	}
 	if band := layer(t, f.Panels[0], chart.Band, "N = 4"); !near(band.Low[:1], []float64{-.1 - 6.35310*.02}) || slices.Max(band.High) != 0 {
@@ -148,7 +206,7 @@ func TestSampledRetention(t *testing.T) {
 	if failed := field(t, narrow, "failed"); !slices.Equal(failed, []float64{3, 3, 3}) {
 		t.Errorf("%v seeds have nothing to retain, want all 3", failed)
 	}
-	is(t, layer(t, f.Panels[2], chart.Points, "N = 64"), gaps, []float64{.8, .8 * math.Exp2(-1), .8})
+	is(t, layer(t, f.Panels[2], chart.Points, "N = 64"), gaps, []float64{.8 * math.Exp2(-1.9), .8 * math.Exp2(-2.9), .8 * math.Exp2(-4.9)})
 	if f, err = SampledRetention(decaying(20)); err != nil || len(f.Panels) != 3 {
 		t.Errorf("%d panels of one gap, want 3 (%v)", len(f.Panels), err)
 	}
@@ -169,7 +227,7 @@ func TestRetentionChart(t *testing.T) {
 		if l.Kind != chart.Points || l.Name != "seed 1" || !slices.Equal(l.Chosen, []int{1, 1}) {
 			continue
 		}
-		is(t, l, []float64{19, 39, 59, 79}, []float64{0, .2, .2, .2}) // of the injection at 100 nothing is seen
+		is(t, l, []float64{19, 39, 59, 79}, []float64{8. / (1 << 40), .2, .2, .2}) // of the injection at 100 nothing is seen
 		for name, v := range map[string][]float64{"gain": {.4, .2, .2, .2}, "decay": {.2, .2, .2, .2}, "retained": {.5, .5, .5, .5},
 			"width": {8, 8, 8, 8}, "gap": {20, 20, 20, 20}} {
 			if got := field(t, l, name); !near(got, v) {
