@@ -94,7 +94,8 @@ func checkCharts(t *testing.T, path string, n notebook) {
 				charts++
 			}
 		}
-		if want := strings.Count(strings.Join(c.Source, ""), "cell.Show("); c.Type == "code" && charts != want {
+		source := strings.Join(c.Source, "")
+		if want := strings.Count(source, "cell.Show(") + strings.Count(source, "cell.PaperScale("); c.Type == "code" && charts != want {
 			t.Errorf("%s, cell %d shows %d charts; its code %d", filepath.Base(path), i, charts, want)
 		}
 	}

@@ -76,7 +76,8 @@ func Geometric(values []float64) Estimate {
 	return e
 }
 
-// Median returns the median of the values that are there, some of which may be infinite: the upper of the two in the middle; NaN where none is.
+// Median returns the median of the values that are there, some of which may be infinite, the upper of the two in the middle; NaN where none
+// is.
 func Median(values []float64) float64 {
 	present := slices.Sorted(slices.Values(slices.DeleteFunc(slices.Clone(values), math.IsNaN)))
 	if len(present) == 0 {

@@ -36,9 +36,9 @@ type Control struct {
 	Step   int           // at which it is looked at; 0: the end
 }
 
-// Controls returns what has to be run beside a mixture, all at its widths and seeds, before a rare task's failure is put down
-// to interference: whether the net can express the task (alone) and find it with the samples that it has (alone, of the mixture's batches
-// its own samples), whether rarity matters (uniform frequencies), whether rate, parameterization or depth is to blame, whether a solution is
+// Controls returns what has to be run beside a mixture, all at its widths and seeds, before a rare task's failure is put down to
+// interference: whether the net can express the task (alone) and find it with the samples that it has (alone, of the mixture's batches its
+// own samples), whether rarity matters (uniform frequencies), whether rate, parameterization or depth is to blame, whether a solution is
 // found but not kept (started from one), and what happens when the others' gradients are kept from overwriting (surgery on gradients, on
 // their running means and on updates; masked inputs where tasks have their own; a heavier loss). The rare task is the last one.
 func Controls(s *spec.Sweep) ([]Control, error) {

@@ -25,8 +25,8 @@ func KeptOf(runs results.Runs) Kept {
 	return Kept{Injected, true}
 }
 
-// At returns what a run has of the injected task at the i-th of its steps: the signal s_r, of the normalised one that is known, or the learned
-// share, which is at least 0.
+// At returns what a run has of the injected task at the i-th of its steps: the signal s_r, of the normalised one that is known, or the
+// learned share, which is at least 0.
 func (k Kept) At(r *results.Run, i int) float64 {
 	v := Value(r, k.Column, i, r.Train.Injection.Task)
 	if !k.Exact {
@@ -69,9 +69,10 @@ type Swing struct {
 	Before, After, Left float64
 }
 
-// Gain is what the injection adds, and Decay what the gap takes; both are negative where the signal moves the other way.
+// Gain is what the steps of the injection add, and Decay what the gap adds, below zero where it takes. What the optimizer's momentum adds
+// in the steps after an injection counts to the gap.
 func (s Swing) Gain() float64  { return s.After - s.Before }
-func (s Swing) Decay() float64 { return s.After - s.Left }
+func (s Swing) Decay() float64 { return s.Left - s.After }
 
 // Swings returns those of a run that were seen, of what is known exactly every injection's. By samples After is the peak, which the
 // optimizer's momentum may carry some steps beyond the injection.
@@ -119,7 +120,7 @@ type Retention struct {
 	// task and of the frequent ones, and the cosine of their gradients; where there is no exact signal the learned share alone.
 	Final, Common, Cosine BySeed
 	Ends                  int
-	// What an injection adds and the gap takes (see Swing), averaged over Swings of them in the last two thirds of training.
+	// Of Swing, averaged over Swings of them in the last two thirds of training.
 	Gain, Decay BySeed
 	Swings      int
 	// interference.Cycle's of the signal s_r or the learned share: mean, and median of what may be infinite, over the Closely seen ones in

@@ -111,7 +111,7 @@ func TestRetentionOfSignals(t *testing.T) {
 	}
 	got := all[0]
 	for what, c := range map[string][2]float64{
-		"gain": {got.Gain[0], 10}, "decay": {got.Decay[0], 6}, "final": {got.Final[0], 38}, "common": {got.Common[0], 38},
+		"gain": {got.Gain[0], 10}, "decay": {got.Decay[0], -6}, "final": {got.Final[0], 38}, "common": {got.Common[0], 38},
 		"cosine": {got.Cosine[0], -.95}, "ends": {float64(got.Ends), 1}, "swings": {float64(got.Swings), 6}, "closely": {float64(got.Closely), 0},
 	} {
 		if math.Abs(c[0]-c[1]) > 1e-9 {

@@ -34,38 +34,57 @@ var columns = []train.Column{
 	{Name: "cosine", About: "cosine of G_k and G_F without k; missing where one is zero", PerTask: true},
 }
 
-// of returns the gauge of a run; nil where its net is not linear or its family has no closed forms. A diverged run has no values.
+// of returns the gauge of a run; nil where its net is not linear or its family has no closed forms.
 func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
-	linear, m, ok := closed(run)
+	f, ok := closed(run)
 	if !ok {
 		return nil, nil
 	}
-	frequent := m.Frequent(theory.FrequentShare)
-	width, dim := run.Net.Width, run.Mixture.Signature().Input.Size()
+	return f.gauge(columns, func(space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
+		p, err := f.Population(space, f.frequent)
+		if err != nil {
+			return nil, err
+		}
+		loss, err := theory.FullLoss(f.Mixture, encoder, decoders, f.width, f.dim)
+		return [][]float64{{p.EncoderLoss}, {loss.Mixture}, {p.Residual}, {p.FrequentGradient}, {p.Bound},
+			loss.Normalized, p.Signal, p.Normalized, p.TaskGradient, p.Interference, p.Cosine}, err
+	}), nil
+}
+
+// form is a linear net and its mixture.
+type form struct {
+	net.Linear
+	theory.Mixture
+	frequent   []int
+	width, dim int
+}
+
+// closed returns a run's net and mixture where both have closed forms.
+func closed(run spec.Run) (f form, ok bool) {
+	linear, ok := run.New().(net.Linear)
+	m, err := run.Mixture.Theory()
+	if !ok || err != nil { // whoever trains the mixture is told where it is none
+		return form{}, false
+	}
+	return form{linear, m, m.Frequent(theory.FrequentShare), run.Net.Width, run.Mixture.Signature().Input.Size()}, true
+}
+
+// measure computes columns of a net's row space and weights.
+type measure func(s theory.Subspace, encoder, decoders []float32) ([][]float64, error)
+
+// gauge returns what measures columns of the net. A diverged run has no values.
+func (f form) gauge(columns []train.Column, values measure) *train.Gauge {
 	return &train.Gauge{Columns: columns, Host: func(s train.RunState) ([][]float64, error) {
 		if s.Diverged >= 0 {
 			return make([][]float64, len(columns)), nil
 		}
-		encoder, decoders := linear.Linear(s.Weights)
-		space, err := theory.RowSpace(encoder, width, dim)
+		encoder, decoders := f.Linear.Linear(s.Weights)
+		space, err := theory.RowSpace(encoder, f.width, f.dim)
 		if err != nil {
 			return nil, err
 		}
-		p, err := m.Population(space, frequent)
-		if err != nil {
-			return nil, err
-		}
-		loss, err := theory.FullLoss(m, encoder, decoders, width, dim)
-		return [][]float64{{p.EncoderLoss}, {loss.Mixture}, {p.Residual}, {p.FrequentGradient}, {p.Bound},
-			loss.Normalized, p.Signal, p.Normalized, p.TaskGradient, p.Interference, p.Cosine}, err
-	}}, nil
-}
-
-// closed returns a run's net and mixture where both have closed forms.
-func closed(run spec.Run) (linear net.Linear, m theory.Mixture, ok bool) {
-	linear, ok = run.New().(net.Linear)
-	m, err := run.Mixture.Theory()
-	return linear, m, ok && err == nil // whoever trains the mixture is told where it is none
+		return values(space, encoder, decoders)
+	}}
 }
 
 // injectionColumns are what is measured of an injected task r, often.
@@ -75,42 +94,33 @@ var injectionColumns = []train.Column{
 	{Name: "injected_cosine", About: "cosine of G_r and G_F without r; missing where one is zero", Often: true},
 	{Name: "injected_feature", About: "share of r's first feature b that the encoder holds, |Pb|²", Often: true},
 	{Name: "injected_norm", About: "norm c of the encoder's rows along the direction g = Wb/|Wb| that holds it, |W'g|", Often: true},
-	{Name: "injected_force", About: "sum over the other tasks of pi_k |D_k g|², pi_k as while r is withheld: the curvature that takes it back", Often: true},
+	{Name: "injected_force", Often: true,
+		About: "sum over the other tasks of pi_k |D_k g|², pi_k as while r is withheld: the curvature that takes r's feature back"},
 }
 
 // ofInjection returns the gauge of a run in which a task is injected; nil for others.
 func ofInjection(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
-	linear, m, ok := closed(run)
+	f, ok := closed(run)
 	task := run.Train.Injection.Task - 1
 	if !ok || task < 0 {
 		return nil, nil
 	}
-	frequent := m.Frequent(theory.FrequentShare)
-	width, dim := run.Net.Width, run.Mixture.Signature().Input.Size()
-	return &train.Gauge{Columns: injectionColumns, Host: func(s train.RunState) ([][]float64, error) {
-		if s.Diverged >= 0 {
-			return make([][]float64, len(injectionColumns)), nil
-		}
-		encoder, decoders := linear.Linear(s.Weights)
-		space, err := theory.RowSpace(encoder, width, dim)
-		if err != nil {
-			return nil, err
-		}
-		p, err := m.PopulationOf(space, frequent, []int{task})
+	return f.gauge(injectionColumns, func(space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
+		p, err := f.PopulationOf(space, f.frequent, []int{task})
 		if err != nil {
 			return nil, err
 		}
 		others, common := 0., 0.
-		for _, k := range frequent {
+		for _, k := range f.frequent {
 			if k != task {
 				others, common = others+1, common+p.Normalized[k]
 			}
 		}
-		feature := task * m.Block()
-		held := direction(encoder, width, dim, feature)
+		feature := task * f.Block()
+		held := direction(encoder, f.width, f.dim, feature)
 		return [][]float64{{p.Normalized[task]}, {common / others}, {p.Cosine[task]},
-			{space.Holds(feature)}, {rowNorm(encoder, held)}, {force(m, decoders, held, task)}}, nil
-	}}, nil
+			{space.Holds(feature)}, {rowNorm(encoder, held)}, {force(f.Mixture, decoders, held, task)}}, nil
+	}), nil
 }
 
 // direction returns the unit vector of the representation in which an encoder [N, D] holds an input; not a number where it doesn't.
@@ -135,8 +145,8 @@ func rowNorm(encoder []float32, held []float64) float64 {
 	return floats.Norm(back, 2)
 }
 
-// force returns the curvature along a direction of the representation of the mean loss of all tasks but one, each with its decoder [O, N], by
-// their frequencies while that one is withheld, summed over outputs and halved.
+// force returns the curvature along a direction of the representation of the mean loss of all tasks but one, each with its decoder [O, N],
+// by their frequencies while that one is withheld, summed over outputs and halved.
 func force(m theory.Mixture, decoders []float32, held []float64, withheld int) float64 {
 	width, sum := len(held), 0.
 	outputs := len(decoders) / (m.Tasks() * width)

@@ -25,7 +25,8 @@ type columns map[string]func(r spec.Run, step, task int) float64
 func made(r spec.Run, steps []int, of columns) *results.Run {
 	values := map[string][]float64{}
 	for name, value := range of {
-		own := slices.Contains([]string{"residual", "frequent_gradient", "bound", "full_loss", "injected_signal", "common_signal", "injected_cosine"}, name)
+		own := slices.Contains([]string{"residual", "frequent_gradient", "bound", "full_loss", "injected_signal", "common_signal",
+			"injected_cosine"}, name)
 		for _, step := range steps {
 			for k := 1; k <= r.Mixture.Tasks && !own; k++ {
 				values[name] = append(values[name], value(r, step, k))

@@ -27,8 +27,8 @@ func gaps(runs results.Runs, draw func(title string, gap int, runs results.Runs)
 	return panels
 }
 
-// Fig4a draws the injected task's normalised signal over training at the longest gap, a panel for each size, with what each injection adds to
-// it and what the gap until the next takes.
+// Fig4a draws the injected task's normalised signal over training at the longest gap, a panel for each size, with what each injection adds
+// to it and what the gap until the next takes.
 func Fig4a(runs results.Runs) (chart.Chart, error) {
 	return swings(runs, longestGap(runs), chart.Chart{Name: "fig4a", Title: "The rarest task, withheld for G steps and returned in bulk"})
 }
@@ -109,9 +109,10 @@ func swings(runs, shown results.Runs, c chart.Chart) (chart.Chart, error) {
 		}
 	}
 	c.Subtitle = about(shown)
-	c.Caption = "Normalised signal of the injected task, s̃_r, just before and right after each injection; every gap gives it the same number of samples. On " +
-		"the right: gain, what an injection adds, and decay, what the gap until the next one changes, below zero where it takes. Means and " +
-		"95% intervals over seeds."
+	c.Caption = "Normalised signal of the injected task, s̃_r, just before and right after each injection; every gap gives it the same " +
+		"number of samples. On the right: gain, what the step of the injection adds, and decay, what the gap until the next one adds, " +
+		"below zero where it takes; what the optimizer's momentum adds in the steps after an injection counts to the gap. Means and 95% " +
+		"intervals over seeds."
 	if every > 1 {
 		c.Caption += fmt.Sprintf(" Of gaps with many injections one in up to %d is drawn.", every)
 	}
@@ -138,9 +139,10 @@ func swingPanel(runs results.Runs, most int) (panel chart.Panel, every int, err 
 		signal.add(float64(at.Begin), over(func(s claims.Swing) float64 { return s.Before }))
 		signal.add(float64(at.End), over(func(s claims.Swing) float64 { return s.After }))
 		gain.add(float64(at.End), over(claims.Swing.Gain))
-		decay.add(float64(at.Next), over(func(s claims.Swing) float64 { return -s.Decay() }))
+		decay.add(float64(at.Next), over(claims.Swing.Decay))
 	}
-	panel = chart.Panel{X: chart.Axis{Label: "training step", Name: "step", Max: float64(runs[0].Train.Steps)}, Y: chart.Axis{Label: "signal s̃_r", Name: "signal"},
+	panel = chart.Panel{X: chart.Axis{Label: "training step", Name: "step", Max: float64(runs[0].Train.Steps)},
+		Y:     chart.Axis{Label: "signal s̃_r", Name: "signal"},
 		Right: chart.Axis{Label: "Δs̃_r per cycle", Name: "change"}}
 	panel.Layers = append(signal.curve("s̃_r", 0), gain.layer(chart.Line, "gain", 2), decay.layer(chart.Line, "decay", chart.Black))
 	for i := range panel.Layers[2:] {
@@ -160,16 +162,17 @@ func againstGap(title, label string, runs results.Runs, all []claims.Retention, 
 				m.add(float64(r.Gap), value(r).Interval())
 			}
 		}
-		points := m.layer(chart.Points, name, color)
+		line, points := m.layer(chart.Line, name, color), m.layer(chart.Points, name, color)
+		line.Shape = 1 + shape%chart.Shapes
+		points.Shape = line.Shape
 		shape++
-		points.Shape = 1 + (shape-1)%chart.Shapes
-		return []chart.Layer{m.layer(chart.Line, name, color), points}
+		return []chart.Layer{line, points}
 	})
 	return panel
 }
 
-// Fig4b draws against the gap, by size, what there is just before an injection at the end of training: the normalised signals of the injected
-// task and of the frequent ones, and the cosine of their gradients.
+// Fig4b draws against the gap, by size, what there is just before an injection at the end of training: the normalised signals of the
+// injected task and of the frequent ones, and the cosine of their gradients.
 func Fig4b(runs results.Runs) (chart.Chart, error) {
 	c := chart.Chart{Name: "fig4b", Title: "What is left when an injection comes, by width and gap"}
 	cosine := ending{"gradients", "cosine G_r, G_F", func(r claims.Retention) claims.BySeed { return r.Cosine }}
@@ -206,8 +209,9 @@ func endings(runs results.Runs, c chart.Chart, of ...ending) (chart.Chart, error
 		c.Panels = append(c.Panels, againstGap(e.title, e.label, runs, all, e.of))
 	}
 	c.Subtitle = about(runs)
-	c.Caption = "Normalised signals (0: a random encoder) and cosine just before an injection: means over the injections in the last tenth of training, of which there are " + cyclesOf(all, func(r claims.Retention) int { return r.Ends }) +
-		", and 95% intervals over seeds."
+	ends := cyclesOf(all, func(r claims.Retention) int { return r.Ends })
+	c.Caption = "Normalised signals (0: a random encoder) and cosine just before an injection: means over the injections in the last " +
+		"tenth of training, of which there are " + ends + ", and 95% intervals over seeds."
 	return c, nil
 }
 
@@ -230,7 +234,8 @@ func everySeed(r claims.Retention) claims.BySeed {
 	return r.Retained
 }
 
-// Cycles draws against the gap, by size, what an injection adds late in training, what the gap takes, and what share is left.
+// Cycles draws against the gap, by size, what an injection adds in the last two thirds of training, what the gap adds or takes, and what
+// share is left.
 func Cycles(runs results.Runs) (chart.Chart, error) {
 	all, err := claims.Retentions(runs) // which has the design
 	if err != nil {
@@ -239,9 +244,11 @@ func Cycles(runs results.Runs) (chart.Chart, error) {
 	share := againstGap("left at the next", "retained share", runs, all, everySeed)
 	share.Y.Min, share.Y.Max = 0, 1.05
 	return chart.Chart{Name: "cycles", Title: "Gain at an injection, decay until the next", Subtitle: about(runs),
-		Caption: "Means over cycles in the last two thirds of training, and 95% intervals over seeds. Gain and decay of the normalised signal: " +
-			cyclesOf(all, func(r claims.Retention) int { return r.Swings }) + ". Share of the peak of s_r after an injection that is left just before " +
-			"the next, of cycles that were seen closely: " + cyclesOf(all, func(r claims.Retention) int { return r.Closely }) +
+		Caption: "Means over cycles in the last two thirds of training, and 95% intervals over seeds. What the step of an injection adds to " +
+			"the normalised signal, and what the gap adds (below zero: takes; what momentum adds after an injection counts to the gap): " +
+			cyclesOf(all, func(r claims.Retention) int { return r.Swings }) + ". Share of the peak of s_r after an injection " +
+			"that is left just before the next, of cycles that were seen closely: " +
+			cyclesOf(all, func(r claims.Retention) int { return r.Closely }) +
 			"; no point where it never reached .01 in some seed.",
 		Panels: []chart.Panel{
 			againstGap("gain", "gain of s̃_r", runs, all, func(r claims.Retention) claims.BySeed { return r.Gain }),
@@ -277,8 +284,9 @@ func SampledRetention(runs results.Runs) (chart.Chart, error) {
 	}
 	return chart.Chart{Name: "retention-sampled", Title: "Retention known by samples, by width and gap", Columns: 2, Panels: panels,
 		Caption: "Learned share of the rarest task: what is gone of the loss of predicting the mean, on 256 fresh samples. Top: over training, " +
-			"with a few of the cycles seen closely. Bottom left: just before the last injection seen. Bottom right: just before an injection relative to the peak after " +
-			"the one before, late in training; no point where a tenth was never learned. 95% intervals over seeds."}, nil
+			"with a few of the cycles seen closely. Bottom left: just before the last injection seen. Bottom right: just before " +
+			"an injection relative to the peak after the one before, in the last two thirds of training; no point where a tenth was never " +
+			"learned. 95% intervals over seeds."}, nil
 }
 
 // moments are where a cycle is looked at: just before an injection, right after it, and steps later.
@@ -363,8 +371,8 @@ func RetentionChart(runs results.Runs) (chart.Chart, error) {
 	}
 	of, _, _ := strings.Cut(Size.Label, " (")
 	return chart.Chart{Name: "retention", Title: "Signal of the rarest task",
-		Caption: "Choose a width and a gap below the chart. Each line is a seed; points are just before an injection (its gain and decay in " +
-			"the tooltip).",
+		Caption: "Choose a width and a gap below the chart. Each line is a seed; points are just before an injection (in the " +
+			"tooltip how far the signal rises to its peak after it, and falls from there until the next).",
 		Panels: []chart.Panel{panel}, Choices: []chart.Choice{choice(of, all, len(all)/3), choice("gap G", between, len(between)-1)}}, nil
 }
 
@@ -390,8 +398,8 @@ func seedLayers(kept claims.Kept, r *results.Run, color int) ([]chart.Layer, err
 	}
 	points.X = column(func(c interference.Cycle) float64 { return float64(c.Begin) })
 	points.Y = column(func(c interference.Cycle) float64 { return c.Before })
-	points.Fields = []chart.Field{{Name: "gain", Values: column(func(c interference.Cycle) float64 { return c.Gain })},
-		{Name: "decay", Values: column(func(c interference.Cycle) float64 { return c.Decay })},
+	points.Fields = []chart.Field{{Name: "rise to the peak", Values: column(func(c interference.Cycle) float64 { return c.Gain })},
+		{Name: "fall from it", Values: column(func(c interference.Cycle) float64 { return c.Decay })},
 		{Name: "retained", Values: column(func(c interference.Cycle) float64 { return c.Retained })}}
 	layers := []chart.Layer{line, points}
 	for i, l := range layers {

@@ -150,9 +150,8 @@ func TestFig4bAndCycles(t *testing.T) {
 	if f, err = Cycles(cycling()); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{"gain", "decay"} {
-		isMean(t, panel(t, f, p), chart.Points, "N = 8", gaps, []float64{.2, .2})
-	}
+	isMean(t, panel(t, f, "gain"), chart.Points, "N = 8", gaps, []float64{.2, .2})
+	isMean(t, panel(t, f, "decay"), chart.Points, "N = 8", gaps, []float64{-.2, -.2})
 	share := layer(t, panel(t, f, "left at the next"), chart.Points, "N = 4")
 	is(t, share, gaps, []float64{.5, .5}) // of every seed alike
 	if !near(share.Low, share.Y) || !near(share.High, share.Y) {
@@ -228,8 +227,8 @@ func TestRetentionChart(t *testing.T) {
 			continue
 		}
 		is(t, l, []float64{19, 39, 59, 79}, []float64{8. / (1 << 40), .2, .2, .2}) // of the injection at 100 nothing is seen
-		for name, v := range map[string][]float64{"gain": {.4, .2, .2, .2}, "decay": {.2, .2, .2, .2}, "retained": {.5, .5, .5, .5},
-			"width": {8, 8, 8, 8}, "gap": {20, 20, 20, 20}} {
+		for name, v := range map[string][]float64{"rise to the peak": {.4, .2, .2, .2}, "fall from it": {.2, .2, .2, .2},
+			"retained": {.5, .5, .5, .5}, "width": {8, 8, 8, 8}, "gap": {20, 20, 20, 20}} {
 			if got := field(t, l, name); !near(got, v) {
 				t.Errorf("%s %v, want %v", name, got, v)
 			}

@@ -28,17 +28,18 @@ func published(t *testing.T) (dir string, files []*results.File) {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(root, "notebooks", "data")
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) == 0 {
-		t.Fatalf("no published results: %v", err)
+	quick, err := filepath.Glob(filepath.Join(dir, "*.parquet"))
+	paper, err2 := filepath.Glob(filepath.Join(dir, "paper", "*.parquet"))
+	if err != nil || err2 != nil || len(quick) == 0 || len(paper) == 0 {
+		t.Fatalf("%d published results, %d at the paper's scale", len(quick), len(paper))
 	}
 	var old []string
-	for _, e := range entries {
-		file, err := results.OpenFile(filepath.Join(dir, e.Name()))
+	for _, path := range append(quick, paper...) {
+		file, err := results.OpenFile(path)
 		var older *results.OlderError
 		switch {
 		case errors.As(err, &older):
-			old = append(old, e.Name())
+			old = append(old, path)
 		case err != nil:
 			t.Error(err)
 		default:
@@ -98,20 +99,42 @@ func TestPublishedCoverNotebooks(t *testing.T) {
 	}
 	store := results.Store{Dir: t.TempDir(), Published: dir}
 	for _, name := range names {
-		s, err := spec.Load(name, "quick")
-		if err != nil {
-			t.Fatal(err)
-		}
-		runs, err := s.Runs()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, stack := range spec.Stacks(runs) {
+		for _, stack := range stacksOf(t, name, "quick") {
 			if _, err := store.Find(stack, nil, results.Want{Steps: train.Steps(stack[0].Train)}); err != nil {
 				t.Errorf("%s, seed %d: %v; run .ci/refresh", name, stack[0].Train.Seed, err)
 			}
 		}
 	}
+}
+
+// What is published at the paper's scale is what presets say at that scale.
+func TestPublishedAtPaperScale(t *testing.T) {
+	_, files := published(t)
+	presets := map[string]string{} // of each stack
+	for _, name := range spec.Presets() {
+		for _, stack := range stacksOf(t, name, "paper") {
+			presets[stack.Hash()] = name
+		}
+	}
+	for _, f := range files {
+		if filepath.Base(filepath.Dir(f.Path)) == "paper" && presets[f.Hash] == "" {
+			t.Errorf("%s holds a stack of no preset at the paper's scale", f.Path)
+		}
+	}
+}
+
+// stacksOf returns the stacks of a preset at a scale.
+func stacksOf(t *testing.T, preset, scale string) []spec.Stack {
+	t.Helper()
+	s, err := spec.Load(preset, scale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := s.Runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec.Stacks(runs)
 }
 
 var quoted = regexp.MustCompile(`"[^"\\\n]*"`)

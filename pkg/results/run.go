@@ -50,7 +50,11 @@ func (r *Run) glanced(name string) []float64 {
 	if r.file == nil {
 		return r.seen[name]
 	}
-	values := r.file.seen[name]
+	return r.own(r.file.seen[name])
+}
+
+// own returns the run's part of what its file has of all runs.
+func (r *Run) own(values []float64) []float64 {
 	n := len(values) / len(r.file.Stack)
 	return values[r.at*n:][:n]
 }
@@ -81,9 +85,7 @@ func (r *Run) column(name string) []float64 {
 	if r.file == nil {
 		return r.values[name]
 	}
-	values := r.file.values[name]
-	n := len(values) / len(r.file.Stack)
-	return values[r.at*n:][:n]
+	return r.own(r.file.values[name])
 }
 
 // Value returns a column at the i-th of Steps, for a task counted from 1 (of a column of the run's own: for whatever task); NaN where it is

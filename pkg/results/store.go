@@ -20,8 +20,8 @@ import (
 // Store is a folder of results, and a folder of published ones to fall back to.
 type Store struct {
 	Dir string
-	// Published holds results that came with the project, read where Dir has none. They count whatever backend
-	// trained them. Empty: none.
+	// Published holds results that came with the project, those of the paper's scale in a folder of their own in it, read where Dir has none.
+	// They count whatever backend trained them. Empty: none.
 	Published string
 }
 
@@ -42,13 +42,23 @@ func Open() (*Store, error) {
 	}
 	s := &Store{Dir: filepath.Join(dir, "runs")}
 	if os.Getenv("RARETASK_PUBLISHED") != "0" {
-		root, err := backend.Root()
-		if err != nil {
-			return nil, err
-		}
-		s.Published = filepath.Join(root, "notebooks", "data")
+		s.Published, err = PublishedDir()
 	}
-	return s, nil
+	return s, err
+}
+
+// PublishedDir returns the folder of published results.
+func PublishedDir() (string, error) {
+	root, err := backend.Root()
+	return filepath.Join(root, "notebooks", "data"), err
+}
+
+// PublishedAt returns the folder in one of published results that those of a scale are in.
+func PublishedAt(dir, scale string) string {
+	if scale == "paper" {
+		return filepath.Join(dir, scale)
+	}
+	return dir
 }
 
 // Path returns the file of a stack's results on a backend.
@@ -144,8 +154,11 @@ func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 			wrong = err
 		}
 	}
-	if s.Published != "" {
-		file, err := OpenFile(publishedPath(s.Published, hash))
+	for _, scale := range []string{"quick", "paper"} {
+		if s.Published == "" {
+			break
+		}
+		file, err := OpenFile(publishedPath(PublishedAt(s.Published, scale), hash))
 		var older *OlderError
 		switch {
 		case err == nil && file.Hash != hash:

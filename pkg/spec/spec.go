@@ -106,10 +106,10 @@ type Injection = mixture.Injection
 //	{kind: mask-matched, task: 16}       the same, but clipping and the optimizer's second moment see the gradient without the mask, so
 //	                                     that the task's own effective rate stays what it was
 type Intervention struct {
-	Kind   string  `yaml:"kind" json:"kind" about:"how the gradient of a task meets the others': weight, alone, surgery, surgery-update, mask or mask-matched"`
+	Kind   string  `yaml:"kind" json:"kind" about:"how a task's gradient meets the others': weight, alone, surgery[-update] or mask[-matched]"`
 	Task   int     `yaml:"task" json:"task" about:"task of the intervention, 1 = most frequent"`
 	Factor float64 `yaml:"factor" json:"factor,omitzero" about:"weight: factor of that task's loss"`
-	Memory float64 `yaml:"memory" json:"memory,omitzero" hash:"added" about:"surgery: decay of the running means of gradients; 0: those of the step"`
+	Memory float64 `yaml:"memory" json:"memory,omitzero" hash:"added" about:"surgery: decay of gradients' running means; 0: the step's own"`
 }
 
 // Masks reports whether the others' gradient is masked on the task's own inputs.

@@ -361,11 +361,11 @@ func TestGlances(t *testing.T) {
 	if trained != 1 || len(without.Done[0].Glances) > 0 {
 		t.Errorf("trained %d; glances at %v though nothing is known there", trained, without.Done[0].Glances)
 	}
-	p, trained, told := run(t, b, store, parse(t, injected))
+	_, trained, told := run(t, b, store, parse(t, injected))
 	if trained != 1 || !strings.Contains(told, "trained again") {
 		t.Errorf("trained %d, %s; the end's weights don't tell of injections", trained, told)
 	}
-	p, trained, _ = run(t, b, store, parse(t, strings.Replace(injected, "evaluations: 6", "evaluations: 12", 1)))
+	p, trained, _ := run(t, b, store, parse(t, strings.Replace(injected, "evaluations: 6", "evaluations: 12", 1)))
 	if trained != 1 {
 		t.Error("more evaluations were not trained")
 	}
@@ -376,7 +376,8 @@ func TestGlances(t *testing.T) {
 		}
 	}
 	runs := p.Results()
-	design := results.Design{Vary: []string{"net.width"}, Columns: []string{"injected_signal", "common_signal", "injected_cosine", "signal_normalized"}}
+	design := results.Design{Vary: []string{"net.width"},
+		Columns: []string{"injected_signal", "common_signal", "injected_cosine", "signal_normalized"}}
 	if err := runs.Need(design); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type Plan struct {
 	Stacks []spec.Stack
 	Done   []*results.File // for each stack its results, nil where it has yet to be trained
 
+	scale   string   // of the sweep
 	metrics []string // of the sweep; nil: the default ones
 	asked   []string // their names, ascending
 	keep    []int
@@ -83,6 +84,7 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 	if err != nil {
 		return nil, err
 	}
+	p.scale = s.Scale
 	p.memory = int(cmp.Or(s.Memory, spec.DefaultMemory) * (1 << 30))
 	if p.Missing() == 0 {
 		return p, nil

@@ -66,19 +66,19 @@ func Run(ctx context.Context, s *spec.Sweep, b *backend.Backend, store *results.
 	if _, err := plan.Train(ctx, b, Options{Progress: progress}); err != nil {
 		return nil, err
 	}
-	runs := plan.Results()
-	for _, r := range runs {
-		r.Scale = s.Scale
-	}
-	return runs, nil
+	return plan.Results(), nil
 }
 
 // Results returns the runs of all stacks that have results, in the order of the stacks.
 func (p *Plan) Results() results.Runs {
 	var runs results.Runs
 	for _, f := range p.Done {
-		if f != nil {
-			runs = append(runs, f.Runs()...)
+		if f == nil {
+			continue
+		}
+		for _, r := range f.Runs() {
+			r.Scale = p.scale
+			runs = append(runs, r)
 		}
 	}
 	return runs

@@ -15,8 +15,8 @@ import (
 //
 //	tan theta(t) = exp(-2 (mu_a - mu_b) t) tan theta(0)
 //
-// theta the angle of a direction to a, in the plane of a and b. So what lies along a feature without use, mu_b = 0 while its task is withheld,
-// goes at rate 2 mu_a, its signal at 4 mu_a: see Restoring.
+// theta the angle of a direction to a, in the plane of a and b. So what lies along a feature without use, mu_b = 0 while its task is
+// withheld, goes at rate 2 mu_a, its signal at 4 mu_a: see Restoring.
 func (s Subspace) Flow(covariance []float64, t float64) Subspace {
 	largest := slices.Max(covariance)
 	for t > 0 && largest > 0 && s.Rank > 0 {
@@ -37,12 +37,8 @@ func (s Subspace) Flow(covariance []float64, t float64) Subspace {
 
 // Restoring returns mu_N of some tasks, the utility of the weakest feature that the best encoder of a width keeps of them; 0 where it keeps
 // them all. It is the force that takes back what lies along features of a task that is withheld: a tilt of the weakest feature towards them
-// decays as exp(-2 mu_N t), the task's signal as exp(-4 mu_N t), however little else there is to learn. In training on a loss averaged over O
-// outputs, at rate eta, with rows of norm c along that direction, time runs as eta/(O c²) in a step:
-//
-//	-d ln s_r/dt = 4 eta mu_N/(O c²)
-//
-// Exact for Flow; for plain gradient descent to first order in the tilt, whatever the decoders of the withheld task.
+// decays as exp(-2 mu_N t) under Flow, the task's signal as exp(-4 mu_N t), however little else there is to learn. (In training on a loss
+// averaged over O outputs, at rate eta, with rows of norm c along that direction, time runs as eta/(O c²) in a step.)
 func (m Mixture) Restoring(width int, tasks []int) float64 {
 	features := m.featuresOf(tasks)
 	if width < 1 || width > len(features) {

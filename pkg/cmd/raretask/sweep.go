@@ -374,7 +374,9 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 }
 
 // published reports whether a file came with the project.
-func (of *sweepOf) published(f *results.File) bool { return filepath.Dir(f.Path) == of.store.Published }
+func (of *sweepOf) published(f *results.File) bool {
+	return slices.Contains([]string{of.store.Published, results.PublishedAt(of.store.Published, "paper")}, filepath.Dir(f.Path))
+}
 
 // cleaned is what sweep clean prints.
 type cleaned struct {
