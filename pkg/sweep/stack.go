@@ -193,15 +193,15 @@ func (w *work) measureKept(i int, on *backend.Backend, partial *results.Incomple
 		return nil, err
 	}
 	defer o.close()
+	if slices.ContainsFunc(o.columns, func(c train.Column) bool { return o.often(c) > 0 && slices.Contains(partial.Columns, c.Name) }) {
+		return nil, nil
+	}
 	program, err := w.programOf(i, on, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.take(file); err != nil {
 		return nil, err
-	}
-	if slices.ContainsFunc(o.columns, func(c train.Column) bool { return o.often(c) > 0 && slices.Contains(partial.Columns, c.Name) }) {
-		return nil, nil
 	}
 	for _, step := range file.Kept {
 		weights, err := w.store.Weights(file, step)

@@ -42,7 +42,7 @@ const (
 // stateSize is how many arrays the state has.
 func (p *Program) stateSize() int { return stateWeights + (1+p.moments+p.means)*len(p.weights) }
 
-// means returns the running means in a state: of the task of the intervention, and of the others.
+// meansIn returns the running means in a state: of the task of the intervention, and of the others.
 func (p *Program) meansIn(state []*Node) (task, others []*Node) {
 	all := state[stateWeights+(1+p.moments)*len(p.weights):]
 	return all[:len(p.weights)], all[len(p.weights):][:len(p.weights)]
