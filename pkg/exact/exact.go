@@ -4,6 +4,8 @@
 package exact
 
 import (
+	"slices"
+
 	"gonum.org/v1/gonum/floats"
 
 	"raretask/pkg/backend"
@@ -40,7 +42,7 @@ func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 	if !ok {
 		return nil, nil
 	}
-	return f.gauge(columns, func(space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
+	return f.gauge(columns, func(f form, space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
 		p, err := f.Population(space, f.frequent)
 		if err != nil {
 			return nil, err
@@ -55,8 +57,9 @@ func of(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 type form struct {
 	net.Linear
 	theory.Mixture
-	frequent   []int
-	width, dim int
+	frequent     []int
+	width, dim   int // of the neurons that take part
+	intervention spec.Intervention
 }
 
 // closed returns a run's net and mixture where both have closed forms.
@@ -66,11 +69,25 @@ func closed(run spec.Run) (f form, ok bool) {
 	if !ok || err != nil { // whoever trains the mixture is told where it is none
 		return form{}, false
 	}
-	return form{linear, m, m.Frequent(theory.FrequentShare), run.Net.Width, run.Mixture.Signature().Input.Size()}, true
+	return form{linear, m, m.Frequent(theory.FrequentShare), run.Net.Width, run.Mixture.Signature().Input.Size(), run.Train.Intervention}, true
+}
+
+// active returns the form, encoder and decoders of the neurons that take part once so many steps are done.
+func (f form) active(step int, encoder, decoders []float32) (form, []float32, []float32) {
+	n := f.intervention.Active(step, f.width)
+	if n == f.width {
+		return f, encoder, decoders
+	}
+	var own []float32
+	for row := range slices.Chunk(decoders, f.width) {
+		own = append(own, row[:n]...)
+	}
+	f.width = n
+	return f, encoder[:n*f.dim], own
 }
 
 // measure computes columns of a net's row space and weights.
-type measure func(s theory.Subspace, encoder, decoders []float32) ([][]float64, error)
+type measure func(f form, s theory.Subspace, encoder, decoders []float32) ([][]float64, error)
 
 // gauge returns what measures columns of the net. A diverged run has no values.
 func (f form) gauge(columns []train.Column, values measure) *train.Gauge {
@@ -79,11 +96,12 @@ func (f form) gauge(columns []train.Column, values measure) *train.Gauge {
 			return make([][]float64, len(columns)), nil
 		}
 		encoder, decoders := f.Linear.Linear(s.Weights)
+		f, encoder, decoders := f.active(s.Step, encoder, decoders)
 		space, err := theory.RowSpace(encoder, f.width, f.dim)
 		if err != nil {
 			return nil, err
 		}
-		return values(space, encoder, decoders)
+		return values(f, space, encoder, decoders)
 	}}
 }
 
@@ -105,7 +123,7 @@ func ofInjection(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
 	if !ok || task < 0 {
 		return nil, nil
 	}
-	return f.gauge(injectionColumns, func(space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
+	return f.gauge(injectionColumns, func(f form, space theory.Subspace, encoder, decoders []float32) ([][]float64, error) {
 		p, err := f.PopulationOf(space, f.frequent, []int{task})
 		if err != nil {
 			return nil, err

@@ -184,3 +184,38 @@ func holds(t *testing.T, encoder []float32, width, dim, i int) float64 {
 	reached.MulVec(rows, &x)
 	return reached.AtVec(i)
 }
+
+// Of a net whose width has changed, the neurons that take part are what is measured.
+func TestMeasuresNeuronsThatTakePart(t *testing.T) {
+	b := backendtest.XLA(t)
+	resized := func(r *spec.Run) { r.Train.Intervention = spec.Intervention{Kind: "shrink", Neurons: 2, Step: 20} }
+	stack := tiny(t, resized, 4)
+	m := theoryOf(t, stack[0])
+	for i, s := range trained(t, b, stack, 10, 20, 60) {
+		neurons := []int{4, 2, 2}[i]
+		space, err := theory.RowSpace(s.Runs[0].Weights[0][:neurons*14], neurons, 14)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := m.Population(space, m.Frequent(theory.FrequentShare))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := measured(t, stack[0], s.Runs[0])
+		if got["encoder_loss"][0] != p.EncoderLoss || !slices.Equal(got["signal_normalized"], p.Normalized) {
+			t.Errorf("step %d: encoder loss %g, want %g of %d neurons", s.Step, got["encoder_loss"][0], p.EncoderLoss, neurons)
+		}
+		if full := got["full_loss"][0]; full < p.EncoderLoss || math.Abs(full-sampledMixture(m, s.Runs[0], stack[0])) > .2*full {
+			t.Errorf("step %d: full loss %g, encoder loss %g, sampled %g", s.Step, full, p.EncoderLoss, sampledMixture(m, s.Runs[0], stack[0]))
+		}
+	}
+}
+
+// sampledMixture is the mixture's loss on fresh samples, summed over outputs.
+func sampledMixture(m theory.Mixture, s train.RunState, run spec.Run) float64 {
+	sum := 0.
+	for k, pi := range m.Frequency {
+		sum += pi * s.Sampled[k] * float64(run.Mixture.Signature().Outputs)
+	}
+	return sum
+}

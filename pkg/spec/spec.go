@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
+	_ "raretask/pkg/corpus" // a spec may name its family
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
 	"raretask/pkg/theory"
@@ -94,7 +95,7 @@ type Train struct {
 // Injection is a schedule by which one task enters training.
 type Injection = mixture.Injection
 
-// Intervention changes how one task's gradient meets that of all others, to test whether the others overwrite it.
+// Intervention changes how one task's gradient meets that of all others, to test whether the others overwrite it, or how wide a net is.
 //
 //	{kind: weight, task: 16, factor: 8}  the task's loss counts 8 times
 //	{kind: alone, task: 16}              the task's samples are those of the mixture, and no other task's count
@@ -105,11 +106,26 @@ type Injection = mixture.Injection
 //	{kind: mask, task: 16}               the others' gradient doesn't touch the first layer's weights from the task's own inputs
 //	{kind: mask-matched, task: 16}       the same, but clipping and the optimizer's second moment see the gradient without the mask, so
 //	                                     that the task's own effective rate stays what it was
+//	{kind: grow, neurons: 32, step: 6000}    until so many steps are done only the first 32 neurons of a hidden layer take part
+//	{kind: shrink, neurons: 32, step: 6000}  from then on only they do
 type Intervention struct {
-	Kind   string  `yaml:"kind" json:"kind" about:"how a task's gradient meets the others': weight, alone, surgery[-update] or mask[-matched]"`
-	Task   int     `yaml:"task" json:"task" about:"task of the intervention, 1 = most frequent"`
-	Factor float64 `yaml:"factor" json:"factor,omitzero" about:"weight: factor of that task's loss"`
-	Memory float64 `yaml:"memory" json:"memory,omitzero" hash:"added" about:"surgery: decay of gradients' running means; 0: the step's own"`
+	Kind    string  `yaml:"kind" json:"kind" about:"weight, alone, surgery[-update], mask[-matched] of a task; grow, shrink: of the width"`
+	Task    int     `yaml:"task" json:"task" about:"task of the intervention, 1 = most frequent; none of grow and shrink"`
+	Factor  float64 `yaml:"factor" json:"factor,omitzero" about:"weight: factor of that task's loss"`
+	Memory  float64 `yaml:"memory" json:"memory,omitzero" hash:"added" about:"surgery: decay of gradients' running means; 0: the step's own"`
+	Neurons int     `yaml:"neurons" json:"neurons,omitzero" hash:"added" about:"grow, shrink: neurons of each hidden layer that stay"`
+	Step    int     `yaml:"step" json:"step,omitzero" hash:"added" about:"grow, shrink: steps done when the width changes"`
+}
+
+// Resizes reports whether the width changes in mid-training.
+func (i Intervention) Resizes() bool { return i.Kind == "grow" || i.Kind == "shrink" }
+
+// Active returns how many neurons of a hidden layer of some width take part once so many steps are done.
+func (i Intervention) Active(step, width int) int {
+	if i.Kind == "grow" && step < i.Step || i.Kind == "shrink" && step >= i.Step {
+		return min(i.Neurons, width)
+	}
+	return width
 }
 
 // Masks reports whether the others' gradient is masked on the task's own inputs.
@@ -245,12 +261,18 @@ func (r Run) Validate() error {
 		under("train.intervention", r.Train.Intervention.check(m)),
 		tasks.Want(r.Train.Intervention.Kind != "surgery-update" || r.Train.Optimizer != "sgd", "train.intervention.kind", "surgery-update",
 			"surgery for sgd, whose update is the gradient"),
-	); err != nil || !r.Train.Intervention.Masks() {
+	); err != nil || r.Train.Intervention == (Intervention{}) {
 		return err
 	}
-	_, receptive := r.New().(net.Receptive)
-	return tasks.Want(receptive, "train.intervention.kind", r.Train.Intervention.Kind,
-		fmt.Sprintf("weight or surgery: %s doesn't say which of its weights see the inputs (net.Receptive)", r.Net.Kind))
+	i, n := r.Train.Intervention, r.New()
+	_, receptive := n.(net.Receptive)
+	_, shallow := n.(net.Shallow)
+	return cmp.Or(
+		tasks.Want(receptive || !i.Masks(), "train.intervention.kind", i.Kind,
+			fmt.Sprintf("weight or surgery: %s doesn't say which of its weights see the inputs (net.Receptive)", r.Net.Kind)),
+		tasks.Want(shallow || !i.Resizes(), "train.intervention.kind", i.Kind,
+			fmt.Sprintf("weight or surgery: %s has no hidden layers of neurons (net.Shallow)", r.Net.Kind)),
+	)
 }
 
 // oneOf returns a *KeyError where a setting is not one of the texts allowed.
@@ -313,8 +335,13 @@ func (i Intervention) check(m Mixture) error {
 		return nil
 	}
 	return cmp.Or(
-		oneOf("kind", i.Kind, "weight", "alone", "surgery", "surgery-update", "mask", "mask-matched"),
-		tasks.Want(i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
+		oneOf("kind", i.Kind, "weight", "alone", "surgery", "surgery-update", "mask", "mask-matched", "grow", "shrink"),
+		tasks.Want(i.Resizes() || i.Task >= 1 && i.Task <= m.Tasks, "task", i.Task, fmt.Sprintf("1 … mixture.tasks (%d)", m.Tasks)),
+		tasks.Want(!i.Resizes() || i.Task == 0, "task", i.Task, "it left out: "+i.Kind+" is of the whole net"),
+		tasks.Want(!i.Resizes() || i.Neurons >= 1 && i.Neurons <= largestCount, "neurons", i.Neurons, fmt.Sprintf("1 … %d", largestCount)),
+		tasks.Want(!i.Resizes() || i.Step >= 1 && i.Step <= math.MaxInt32, "step", i.Step, fmt.Sprintf("1 … %d steps", math.MaxInt32)),
+		tasks.Want(i.Resizes() || i.Neurons == 0, "neurons", i.Neurons, "it left out: only grow and shrink have it"),
+		tasks.Want(i.Resizes() || i.Step == 0, "step", i.Step, "it left out: only grow and shrink have it"),
 		tasks.Want(i.Kind != "weight" || single(i.Factor), "factor", i.Factor, "a number > 0"+singles),
 		tasks.Want(i.Kind == "weight" || i.Factor == 0, "factor", i.Factor, "it left out: only weight has a factor"),
 		tasks.Want(i.Memory >= 0 && i.Memory < 1, "memory", i.Memory, "a number from 0 to below 1"),

@@ -137,7 +137,7 @@ func (s *RunState) add(column int, c Column, values []float32, first, piece, tas
 func (p *Program) evaluateGraph(arrays []*Node) []*Node {
 	step, first, weights := arrays[0], arrays[1], arrays[2:][:len(p.weights)]
 	inputs := arrays[2+len(p.weights):]
-	constants, _, tap := p.split(inputs)
+	constants, _, tap := p.split(step, inputs)
 	g := step.Graph()
 	k, rows := p.mixture.Tasks(), p.piece*evaluationRows
 	random := mixture.NewRandom(inputs[inputSeed], step, evaluationSamples)

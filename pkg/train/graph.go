@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"raretask/pkg/mixture"
 	"raretask/pkg/net"
+	"raretask/pkg/spec"
 	"raretask/tasks"
 )
 
@@ -76,7 +79,7 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	g := state[0].Graph()
 	random := mixture.NewRandom(inputs[inputSeed], state[stateStep], trainingSamples)
 	n := len(p.weights)
-	constants, schedule, tap := p.split(inputs)
+	constants, schedule, tap := p.split(state[stateStep], inputs)
 	thresholds, forced := inputs[inputThresholds], inputs[inputForced]
 	if p.schedule > 0 {
 		thresholds, forced = mixture.Draws(state[stateStep], thresholds, schedule)
@@ -89,7 +92,7 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	loss := Div(ReduceSum(losses, 1), total) // [runs]
 	next := append([]*Node{}, state...)
 	var gradients gradients
-	if p.shared.Train.Intervention.Kind == "" {
+	if i := p.shared.Train.Intervention; i.Kind == "" || i.Resizes() {
 		gradients.sum = Gradient(ReduceAllSum(loss), weights...)
 	} else {
 		gradients = p.intervene(next, losses, total, weights)
@@ -105,15 +108,37 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	return next
 }
 
-// split returns the inputs that follow the named ones, and the tap that its own ones make.
-func (p *Program) split(inputs []*Node) (constants, schedule []*Node, tap net.Tap) {
+// split returns the inputs that follow the named ones, and what sees every activation once so many steps are done: an intervention on the
+// width, then the tap that its own inputs make.
+func (p *Program) split(step *Node, inputs []*Node) (constants, schedule []*Node, tap net.Tap) {
 	constants = inputs[inputConstants:][:p.constants]
 	schedule = inputs[inputConstants+p.constants:][:p.schedule]
-	if p.tap == nil {
-		return constants, schedule, nil
+	if i := p.shared.Train.Intervention; i.Resizes() {
+		tap = func(name string, activation *Node) *Node {
+			if strings.HasPrefix(name, "hidden") {
+				return Mul(activation, active(i, step, activation.Shape().Dim(-1)))
+			}
+			return activation
+		}
 	}
-	own := inputs[inputConstants+p.constants+p.schedule:]
-	return constants, schedule, func(name string, activation *Node) *Node { return p.tap.Build(name, activation, own) }
+	if p.tap == nil {
+		return constants, schedule, tap
+	}
+	own, resize := inputs[inputConstants+p.constants+p.schedule:], tap
+	return constants, schedule, func(name string, activation *Node) *Node {
+		if resize != nil {
+			activation = resize(name, activation)
+		}
+		return p.tap.Build(name, activation, own)
+	}
+}
+
+// active returns 1 for each of the neurons of a layer that take part once so many steps are done, 0 for the others.
+func active(i spec.Intervention, step *Node, width int) *Node {
+	g := step.Graph()
+	ends := []*Node{Const(g, float32(i.Active(0, width))), Const(g, float32(i.Active(i.Step, width)))}
+	end := Where(LessThan(step, Const(g, int32(i.Step))), ends[0], ends[1])
+	return ConvertDType(LessThan(Iota(g, shapes.Make(dtypes.Float32, 1, 1, width), 2), end), dtypes.Float32)
 }
 
 // losses returns the sum of the losses of each task's samples [runs, K], over all groups, and how much all samples count together, a

@@ -82,7 +82,11 @@ func TestGlances(t *testing.T) {
 	if glances := Glances(settings); len(glances) > 300 || len(glances) < 250 || glances[len(glances)-1] < math.MaxInt32/2 {
 		t.Errorf("%d glances: want three for each of 100 injections", len(glances))
 	}
-	for _, never := range []spec.Injection{{}, {Task: 4, Gap: 1, Samples: 9, Until: 50}, {Task: 4, Gap: 200}} {
+	settings.Steps, settings.Injection = 1000, spec.Injection{Task: 4, Gap: 600, From: 500}
+	if glances := Glances(settings); glances[0] > 505 || glances[0] < 500 || len(glances) < 100 || len(glances) > longGap {
+		t.Errorf("withheld once, from step 500 on: %d glances from %d on, want more than 100, at first every step", len(glances), glances[0])
+	}
+	for _, never := range []spec.Injection{{}, {Task: 4, Gap: 1, Samples: 9, Until: 50}, {Task: 4, Gap: 20, From: 300}} {
 		if settings.Steps, settings.Injection = 100, never; len(Glances(settings)) > 0 {
 			t.Errorf("%+v: glances at %v", never, Glances(settings))
 		}

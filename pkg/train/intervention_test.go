@@ -14,6 +14,7 @@ import (
 
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/mixture"
+	"raretask/pkg/net"
 	"raretask/pkg/spec"
 	"raretask/tasks"
 )
@@ -107,6 +108,75 @@ func TestMaskedInputsStay(t *testing.T) {
 			t.Errorf("%s %+v: nothing moved", n.Kind, n.Settings)
 		}
 	}
+}
+
+// A neuron that takes no part learns nothing and says nothing; one that does is as if there never had been others.
+func TestWidthChangesInTraining(t *testing.T) {
+	b := backendtest.XLA(t)
+	const few, at = 2, 30
+	for _, n := range []spec.Net{spec.NewNet("bottleneck", 1), mlp(2)} {
+		resized := func(kind string) []Snapshot {
+			stack := tiny(t, func(r *spec.Run) {
+				r.Net, r.Train.Optimizer, r.Train.Rate, r.Train.Decay = n, "sgd", .1, 0
+				r.Train.Intervention = spec.Intervention{Kind: kind, Neurons: few, Step: at}
+			}, 2, 4)
+			return trained(t, b, stack, 0, 10, at, 60)
+		}
+		plain := trained(t, b, tiny(t, func(r *spec.Run) {
+			r.Net, r.Train.Optimizer, r.Train.Rate, r.Train.Decay = n, "sgd", .1, 0
+		}, 2, 4), 0, 10, at, 60)
+		grown, shrunk := resized("grow"), resized("shrink")
+		rows := func(s Snapshot, run, from, to int) []float32 {
+			d := len(s.Runs[run].Weights[0]) / []int{2, 4}[run]
+			return s.Runs[run].Weights[0][from*d : to*d]
+		}
+		for i, same := range []bool{true, true, true, false} {
+			if got := slices.Equal(rows(grown[i], 1, few, 4), rows(grown[0], 1, few, 4)); got != same {
+				t.Errorf("%s: neurons that grow at step %d: as they started after %d steps is %v", n.Kind, at, grown[i].Step, got)
+			}
+		}
+		gone := func(i int) []float32 { return rows(shrunk[i], 1, few, 4) }
+		if !slices.Equal(gone(3), gone(2)) || slices.Equal(gone(2), gone(0)) {
+			t.Errorf("%s: neurons that are gone from step %d on move later, or didn't before", n.Kind, at)
+		}
+		for _, all := range [][]Snapshot{grown, shrunk} {
+			if !slices.Equal(rows(all[3], 0, 0, few), rows(plain[3], 0, 0, few)) {
+				t.Errorf("%s: a net of no more than %d neurons trained otherwise", n.Kind, few)
+			}
+		}
+		stay := func(i int) []float32 { return rows(shrunk[i], 1, 0, few) }
+		if slices.Equal(stay(2), stay(3)) || !slices.Equal(rows(shrunk[1], 1, 0, 4), rows(plain[1], 1, 0, 4)) {
+			t.Errorf("%s: the neurons that stay don't learn, or learned otherwise before others left", n.Kind)
+		}
+		p := program(t, b, tiny(t, func(r *spec.Run) { r.Net = n }, 2, 4), Options{})
+		weights := [][][]float32{shrunk[3].Runs[0].Weights, silenced(shrunk[3].Runs[1].Weights, p.groups[1].weights, few)}
+		alone, err := p.Evaluate(tiny(t, func(r *spec.Run) { r.Net = n }, 2, 4), 60, weights)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range alone[1].Sampled {
+			if got := shrunk[3].Runs[1].Sampled[k]; math.Abs(got-v) > 1e-5*(1+v) {
+				t.Errorf("%s: task %d: loss %g without the neurons that are gone, want %g", n.Kind, k+1, got, v)
+			}
+		}
+	}
+}
+
+// silenced returns weights of a net of four neurons a layer without those from few on: nothing reads them.
+func silenced(weights [][]float32, of []net.Weight, few int) [][]float32 {
+	var all [][]float32
+	for i, w := range of {
+		own := slices.Clone(weights[i])
+		if reads := w.Name == "weight2" || w.Name == "decoder"; reads {
+			for at := range own {
+				if at%4 >= few {
+					own[at] = 0
+				}
+			}
+		}
+		all = append(all, own)
+	}
+	return all
 }
 
 // Of two layers and one, of stacked widths and of two runs of one width, on tasks that share their inputs and tasks that don't:

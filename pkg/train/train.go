@@ -552,8 +552,12 @@ func Steps(t spec.Train) []int {
 	return slices.Compact(steps)
 }
 
+// longGap is how often a task that is withheld once is measured.
+const longGap = 200
+
 // Glances returns the steps beyond Steps at which what is known often is measured: just before and right after every injection of a task
 // that is withheld between them, of 25·Evaluations of them at most (and of 1,000), evenly spread, and then just before the next one, too.
+// While a task is withheld once, with no injection before the last step, it is measured after some longGap further steps, log-spaced.
 func Glances(t spec.Train) []int {
 	schedule := mixture.NewSchedule(t.Injection, t.Batch, make([]float64, t.Injection.Task))
 	if schedule == nil || schedule.Length == schedule.Gap {
@@ -561,6 +565,11 @@ func Glances(t spec.Train) []int {
 	}
 	var steps []int
 	n := schedule.Injections(t.Steps)
+	if begin, end := schedule.Injection(0); schedule.From < t.Steps && end >= t.Steps {
+		for _, since := range EvaluationSteps(min(begin, t.Steps)-schedule.From, longGap) {
+			steps = append(steps, schedule.From+since)
+		}
+	}
 	seen := min(n, 25*t.Evaluations, 1000)
 	for i := range seen {
 		i = i * n / seen
