@@ -2,10 +2,13 @@ package cell
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/support/xslices"
+	"github.com/janpfeifer/gonb/gonbui"
 
 	"raretask/pkg/allocation"
 	"raretask/pkg/claims"
@@ -38,12 +41,26 @@ func BestRates(runs results.Runs) {
 		if b.Edge {
 			note = "at the edge: the best may lie beyond"
 		}
-		seeds := b.Seeds.Values()
-		slices.Sort(seeds)
 		interval := fmt.Sprintf("%.3g … %.3g", loss.Low, loss.High)
-		table = append(table, []any{b.Parameterization, b.Width, b.Rates[b.Best], fmt.Sprint(seeds), loss.Mean, interval, note + missing(loss)})
+		table = append(table, []any{b.Parameterization, b.Width, b.Rates[b.Best], counted(b.Seeds.Values()), loss.Mean, interval,
+			b.Halfway.Mean, note + missing(loss)})
 	}
-	Table([]string{"parameterization", "width", "best rate", "of each seed", "loss there", "95% interval", ""}, table)
+	Table([]string{"parameterization", "width", "best rate", "of single seeds", "loss there", "95% interval", "after half of the steps", ""},
+		table)
+}
+
+// counted writes which values there are, and how often those that are there more than once.
+func counted(values []float64) string {
+	times := map[float64]int{}
+	for _, v := range values {
+		times[v]++
+	}
+	return strings.Join(xslices.Map(slices.Sorted(maps.Keys(times)), func(v float64) string {
+		if times[v] > 1 {
+			return fmt.Sprintf("%g (%d)", v, times[v])
+		}
+		return fmt.Sprint(v)
+	}), ", ")
 }
 
 // RetentionTable displays what becomes of the injected task by width and gap: means and half widths of 95% intervals over seeds, each
@@ -108,9 +125,25 @@ func Depths(s *spec.Sweep, m claims.Measure, depths ...int) {
 //	cell.Claims(claims.RetentionClaims("", runs))
 func Claims(list []claims.Claim, err error) {
 	Check(err)
+	supported := 0
 	Table([]string{"claim", "effect", "minimum", "seeds", "verdict"}, xslices.Map(list, func(c claims.Claim) []any {
+		if c.Verdict() == "supported" {
+			supported++
+		}
 		return []any{c.Name, Interval(c.Effect), c.Minimum, c.Effect.Interval().N, c.Verdict()}
 	}))
+	Note(fmt.Sprintf("%d of %d are supported; if every true effect were no more than its minimum, at most %.2g would be expected to come out "+
+		"so by chance.", supported, len(list), .025*float64(len(list))))
+}
+
+// Note displays a line below a table.
+func Note(text string) {
+	if !gonbui.IsNotebook {
+		fmt.Println(text)
+		return
+	}
+	gonbui.DisplayMarkdown("*" + text + "*")
+	gonbui.Sync()
 }
 
 // Allocation displays, for each run of a sweep of nets of one hidden layer, what its net has of each task, the neurons that the task holds

@@ -137,8 +137,8 @@ func BestOf(c Control, m Measure, run Runner) ([]Best, error) {
 // at returns the measure of a run at its last evaluation up to a step; 0: at the end.
 func (m Measure) at(r *results.Run, step int) float64 {
 	i := r.Last()
-	for step > 0 && i > 0 && r.Steps[i] > step {
-		i--
+	if step > 0 {
+		i = before(r, step)
 	}
 	return Value(r, m.Column, i, r.Mixture.Tasks)
 }

@@ -12,6 +12,7 @@ import (
 
 	"raretask/pkg/results"
 	"raretask/pkg/scaling"
+	"raretask/pkg/spec"
 )
 
 // resamples is how many bootstrap samples of the seeds an interval takes.
@@ -48,17 +49,21 @@ func MixtureBits(r *results.Run, i int) float64 {
 	return sum
 }
 
-// EndlessBits is the loss of the mixture if its tasks went on without end, p_k proportional to k^-(alpha+1), all beyond the K that
-// were trained costing their full bit. A mixture of few tasks ends: its loss falls faster than a power once few are left to learn,
-// which says nothing about the law.
-func EndlessBits(r *results.Run, i int) float64 {
-	exponent := r.Mixture.Frequency.Exponent
-	here := 0. // sum of k^-(alpha+1) over the tasks that there are
-	for k := range r.Mixture.Tasks {
+// Beyond returns the share of an endless list of tasks, p_k proportional to k^-(alpha+1), that lies beyond the K of a mixture.
+func Beyond(m spec.Mixture) float64 {
+	exponent, here := m.Frequency.Exponent, 0. // sum of k^-(alpha+1) over the tasks that there are
+	for k := range m.Tasks {
 		here += math.Pow(float64(k+1), -exponent)
 	}
-	beyond := mathext.Zeta(exponent, float64(r.Mixture.Tasks+1))
-	return (MixtureBits(r, i)*here + beyond) / (here + beyond)
+	beyond := mathext.Zeta(exponent, float64(m.Tasks+1))
+	return beyond / (here + beyond)
+}
+
+// EndlessBits is the loss of the mixture if its tasks went on without end, all beyond the K that were trained costing their full bit. A
+// mixture of few tasks ends: its loss falls faster than a power once few are left to learn, which says nothing about the law.
+func EndlessBits(r *results.Run, i int) float64 {
+	beyond := Beyond(r.Mixture)
+	return MixtureBits(r, i)*(1-beyond) + beyond
 }
 
 // LearningTime is when one run learned one task.

@@ -19,6 +19,7 @@ type Rates struct {
 	Best               int        // index of the best rate
 	Seeds              BySeed     // each seed's own best rate
 	Edge               bool       // the best rate is the smallest or largest tried: the best may lie beyond
+	Halfway            Estimate   // the loss at the best rate at half of the steps or just before, geometric: has it stopped changing?
 }
 
 // BestRates returns, for every net of a sweep over net.width and train.rate, which rate ends best, so that no width is judged by a rate
@@ -31,12 +32,12 @@ func BestRates(runs results.Runs) ([]Rates, error) {
 	if slices.ContainsFunc(runs, func(r *results.Run) bool { return !r.Measured(column) }) {
 		column = "loss_sampled"
 	}
-	if err := runs.Need(results.Design{Vary: vary, Columns: []string{column}, Final: true, Absent: true}); err != nil {
+	if err := runs.Need(results.Design{Vary: vary, Columns: []string{column}, Absent: true}); err != nil {
 		return nil, err
 	}
-	loss := func(r *results.Run) float64 { return Final(r, column, 1) }
+	loss := func(r *results.Run, i int) float64 { return Value(r, column, i, 1) }
 	if column == "loss_sampled" {
-		loss = func(r *results.Run) float64 { return MixtureBits(r, r.Last()) }
+		loss = MixtureBits
 	}
 	nets, byNet := results.By(runs, func(r *results.Run) string { return fmt.Sprintf("%+v", r.Net) })
 	var all []Rates
@@ -54,8 +55,8 @@ func BestRates(runs results.Runs) ([]Rates, error) {
 }
 
 // ratesOf compares the rates of one net.
-func ratesOf(runs results.Runs, loss func(*results.Run) float64) (Rates, error) {
-	tried, losses, err := perRate(runs, loss)
+func ratesOf(runs results.Runs, loss func(*results.Run, int) float64) (Rates, error) {
+	tried, losses, err := perRate(runs, func(r *results.Run) float64 { return loss(r, r.Last()) })
 	if err != nil {
 		return Rates{}, err
 	}
@@ -82,7 +83,9 @@ func ratesOf(runs results.Runs, loss func(*results.Run) float64) (Rates, error) 
 		}
 	}
 	all.Edge = all.Best == 0 || all.Best == len(tried)-1
-	return all, nil
+	_, early, err := perRate(runs, func(r *results.Run) float64 { return loss(r, before(r, r.Train.Steps/2)) })
+	all.Halfway = Geometric(early[all.Best].Values())
+	return all, err
 }
 
 // perRate returns the rates of runs, ascending, and a measure of every seed at each; NaN for a seed that was not run at one.

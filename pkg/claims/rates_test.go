@@ -26,7 +26,7 @@ func rated(param string, width, seeds int, loss func(rate, seed int) float64) re
 		for seed := range seeds {
 			base.Train.Seed = uint32(seed)
 			l := loss(i, seed)
-			r := results.NewRun(base, []int{5}, map[string][]float64{"loss_sampled": {l, l}})
+			r := results.NewRun(base, []int{2, 5}, map[string][]float64{"loss_sampled": {2 * l, 2 * l, l, l}})
 			if math.IsNaN(l) {
 				r.Diverged = 3
 			}
@@ -66,6 +66,9 @@ func TestBestRates(t *testing.T) {
 	}
 	var got []short
 	for _, b := range all {
+		if half, end := b.Halfway.Mean, b.Losses[b.Best].Mean; math.Abs(half/end-2) > 1e-9 {
+			t.Errorf("width %d: %g after half of the steps, %g in the end, want twice as much", b.Width, half, end)
+		}
 		got = append(got, short{b.Parameterization, b.Depth, b.Width, b.Rates[b.Best], b.Edge})
 		if e := b.Losses[b.Best]; math.Abs(e.Mean-math.Pow(.1*.1*.3, 1./3)) > 1e-6 || !(e.Low < e.Mean) || !(e.High > e.Mean) || e.N != 3 {
 			t.Errorf("width %d: %+v: want the geometric mean of .1, .1 and .3 within its interval", b.Width, e)

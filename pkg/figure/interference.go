@@ -14,9 +14,9 @@ import (
 
 // frequentFloor returns δ*_F(N_crit^F), the residual of the frequent tasks at which the rarest task's first
 // feature becomes stable, and N_crit against all other tasks.
-func frequentFloor(m theory.Mixture) (floor float64, critical int) {
+func frequentFloor(m theory.Mixture) (floor float64, critical theory.Widths) {
 	againstFrequent, againstAll := m.NCrit()
-	return m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll.Some
+	return m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll
 }
 
 // residualPanel is the panel of Fig 3, 15 and 19: for every width and seed at the end of training, what the frequent tasks have yet to
@@ -95,7 +95,7 @@ func Curves(runs results.Runs) (chart.Chart, error) {
 		Name: "interference-curves", Title: "Over training: residual and gradient of the frequent tasks, signal of the rarest",
 		Subtitle: about(runs),
 		Caption: fmt.Sprintf("The dashed line is the least residual at the width from which the rarest task's first feature withstands the "+
-			"frequent ones; against all other tasks that width is %d. Bands: 95%% intervals over seeds.", critical),
+			"frequent ones; against all other tasks that width is %s. Bands: 95%% intervals over seeds.", critical),
 		Panels: []chart.Panel{residual,
 			all.overTraining("frequent tasks: gradient", "gradient norm ‖G_F‖", true, runs, of("frequent_gradient", 1)),
 			all.overTraining("rarest task", "normalised signal s̃_r", false, runs, of("signal_normalized", m.Tasks())),
@@ -120,7 +120,7 @@ func LateGradient(runs results.Runs) (chart.Chart, error) {
 		} {
 			panel.Layers = append(panel.Layers, atEnd(runs, c.measure, claims.Interval).on(panel.Y).layer(chart.Points, c.name, i))
 		}
-		panel.Layers = append(panel.Layers, rule("N_crit", []float64{Size.at(runs[0], critical)}, nil))
+		panel.Layers = append(panel.Layers, rule("N_crit", []float64{Size.at(runs[0], critical.Some)}, nil))
 		return panel
 	})
 	if err != nil {

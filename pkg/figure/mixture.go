@@ -299,6 +299,36 @@ func Fig18(runs results.Runs) (chart.Chart, error) {
 		Panels: []chart.Panel{heat, threshold}, Columns: 2}, nil
 }
 
+// Threshold draws the signal of the rarest task at the end of training, a point for each size and seed, and what the best nets have of it,
+// from the least to the most where utilities tie.
+func Threshold(runs results.Runs) (chart.Chart, error) {
+	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}, Final: true})
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	rare := m.Rarest()
+	widths, _ := results.By(runs, results.Width)
+	best := chart.Layer{Kind: chart.Band, Name: "best nets, theory", Color: tieColor}
+	least := chart.Layer{Kind: chart.Line, Name: best.Name, Color: tieColor}
+	for w := widths[0]; w <= widths[len(widths)-1]; w++ {
+		low, high := m.TaskLoss(w)
+		best.X = append(best.X, Size.at(runs[0], w))
+		best.Low, best.High = append(best.Low, 1-high[rare]/m.TaskTrace(rare)), append(best.High, 1-low[rare]/m.TaskTrace(rare))
+	}
+	least.X, least.Y = best.X, best.Low
+	points := chart.Layer{Kind: chart.Points, Name: "trained", Color: chart.Black, X: Size.values(runs),
+		Y:      of("signal", rare+1).at(runs, (*results.Run).Last),
+		Fields: []chart.Field{{Name: "seed", Values: xslices.Map(runs, func(r *results.Run) float64 { return float64(r.Train.Seed) })}}}
+	axis := sizesOf(runs).axis()
+	axis.Log = false
+	_, critical := m.NCrit()
+	return chart.Chart{Name: "threshold", Title: "Around the width at which the rarest task fits", Subtitle: about(runs),
+		Panels: []chart.Panel{{X: axis, Y: chart.Axis{Label: "signal s_r of the rarest task", Name: "signal", Min: -.02, Max: 1},
+			Layers: []chart.Layer{best, least, points}}},
+		Caption: fmt.Sprintf("A point for each width and seed at the end of training. Some best net holds the task's first direction from "+
+			"N = %d on, every one from %d.", critical.Some, critical.Every)}, nil
+}
+
 // Fig21 draws persistence: the loss of every task over a training far longer than the common tasks need, a panel for each width, means over
 // seeds. The dashed line is a tenth of the training, the horizon of Fig 2.
 func Fig21(runs results.Runs) (chart.Chart, error) {

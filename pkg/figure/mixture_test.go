@@ -232,3 +232,24 @@ func TestFig21Persistence(t *testing.T) {
 	}
 	is(t, layer(t, panel(t, f, "N = 4"), chart.Rule, "usual horizon"), []float64{10}, nil)
 }
+
+// Nets at the optimum lie in the band of theory, which is open where utilities tie.
+func TestThreshold(t *testing.T) {
+	f, err := Threshold(perfect(t, reduced(2), 2, 36, 40, 44))
+	if err != nil {
+		t.Fatal(err)
+	}
+	band, points := layer(t, f.Panels[0], chart.Band, "best nets, theory"), layer(t, f.Panels[0], chart.Points, "trained")
+	if len(band.X) != 9 || len(points.X) != 6 {
+		t.Fatalf("%d widths of theory, %d points", len(band.X), len(points.X))
+	}
+	for i, n := range points.X {
+		at := int(n) - 36
+		if y := points.Y[i]; y < band.Low[at]-1e-9 || y > band.High[at]+1e-9 || (band.Low[at] < band.High[at]) != (n == 40) {
+			t.Errorf("N = %g: %g, theory %g to %g", n, y, band.Low[at], band.High[at])
+		}
+	}
+	if !strings.Contains(f.Caption, "from N = 39 on, every one from 42.") {
+		t.Error(f.Caption)
+	}
+}

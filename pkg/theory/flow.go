@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/blas/blas64"
 )
 
@@ -45,4 +46,40 @@ func (m Mixture) Restoring(width int, tasks []int) float64 {
 		return 0
 	}
 	return features[width-1].Utility
+}
+
+// Without returns the mixture while a task is withheld: the others in proportion to their frequencies.
+func (m Mixture) Without(task int) Mixture {
+	rest := 1 - m.Frequency[task]
+	m.Frequency = xslices.Map(m.Frequency, func(pi float64) float64 { return pi / rest })
+	m.Frequency[task] = 0
+	return m
+}
+
+// Takeover returns at which rate the next feature of the others begins to take the place of one of a withheld task, which rows of norm c
+// hold, where decoders are trained beside the encoder:
+//
+//	s = pi (sqrt(c^4 + 4 lambda) - c²)/2,   about mu/c² where lambda is small beside c^4
+//
+// in place of mu/c², the rate with the best decoder at every moment: the tilt e of the rows towards the feature and its decoder d grow
+// together from nothing, by gradient descent on pi ((sqrt(lambda) - d e)² + c² d²), as exp(2 s t). It is the largest over the features that
+// the width has no room for beside the one of the withheld task.
+func (m Mixture) Takeover(width, withheld int, norm float64) float64 {
+	features := m.featuresOf(m.Others(withheld))
+	square, most := norm*norm, 0.
+	for _, f := range features[min(width-1, len(features)):] {
+		lambda := m.Spectrum[f.Task][f.Index]
+		most = max(most, m.Frequency[f.Task]*2*lambda/(math.Sqrt(square*square+4*lambda)+square))
+	}
+	return most
+}
+
+// BestEncoder returns the row space of a best encoder of a width, every number of whose rows is off by what off returns.
+func (m Mixture) BestEncoder(width int, off func() float64) (Subspace, error) {
+	dim := m.Tasks() * m.Block()
+	rows := xslices.Map(make([]float64, width*dim), func(float64) float64 { return off() })
+	for n, f := range m.Features()[:min(width, dim)] {
+		rows[n*dim+f.Task*m.Block()+f.Index]++
+	}
+	return RowSpace(rows, width, dim)
 }

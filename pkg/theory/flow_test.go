@@ -73,3 +73,50 @@ func TestRestoringForce(t *testing.T) {
 		t.Error("a force without a net")
 	}
 }
+
+// Gradient descent on one neuron that holds a withheld feature, and on the decoder of a newcomer: while the newcomer is small it grows at
+// the rate that the closed form gives; where its variance is small beside the norm, at that of the best decoder.
+func TestTakeover(t *testing.T) {
+	for _, c := range []struct{ lambda, norm float64 }{{1, 1}, {.25, 1}, {.01, 1}, {.5, .6}, {.04, 1.5}} {
+		m := Mixture{Frequency: []float64{.7, .3}, Spectrum: [][]float64{{c.lambda}, {1}}}.Without(1)
+		pi := m.Frequency[0]
+		tilt, decoder := 1e-9, 0.
+		const h = 1e-3
+		var early float64
+		steps := int(16 / (2 * m.Takeover(1, 1, c.norm)) / h) // growth by e^16 in all
+		for i := range steps {
+			if i == steps/2 {
+				early = tilt
+			}
+			left := math.Sqrt(c.lambda) - decoder*tilt
+			tilt, decoder = tilt+2*h*pi*left*decoder, decoder+2*h*pi*(left*tilt-decoder*c.norm*c.norm)
+		}
+		got := math.Log(tilt/early) / (2 * h * float64(steps-steps/2))
+		if want := m.Takeover(1, 1, c.norm); math.Abs(got/want-1) > .01 {
+			t.Errorf("lambda %g, norm %g: grows at %g, want %g", c.lambda, c.norm, got, want)
+		}
+	}
+	m := powerLaw(t, 4, 3, 1, 2, 2).Without(3)
+	for width := 1; width <= 9; width++ { // wide rows: mu_N of the others
+		if got, want := m.Takeover(width, 3, 100)*1e4, m.Restoring(width, m.Others(3)); math.Abs(got/want-1) > 1e-3 {
+			t.Errorf("width %d: %g, want %g", width, got, want)
+		}
+	}
+	if total := sum(m.Frequency); math.Abs(total-1) > 1e-12 || m.Takeover(10, 3, 1) != 0 {
+		t.Errorf("frequencies sum to %g, and where there is room for all others the takeover is at %g", total, m.Takeover(10, 3, 1))
+	}
+}
+
+// A best encoder that is off by nothing has the least loss.
+func TestBestEncoder(t *testing.T) {
+	m := powerLaw(t, 4, 3, 1, 2.2, 1.7)
+	for width := 1; width <= 12; width++ {
+		s, err := m.BestEncoder(width, func() float64 { return 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if loss := population(t, m, s, []int{0, 1, 2, 3}).EncoderLoss; math.Abs(loss-m.OptimalLoss(width)) > 1e-12 {
+			t.Errorf("width %d: loss %g, want %g", width, loss, m.OptimalLoss(width))
+		}
+	}
+}

@@ -2,6 +2,7 @@ package theory
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -20,6 +21,14 @@ type Feature struct {
 // Widths is a threshold with both its ends, which differ only where utilities tie: from Some on a best encoder with the
 // property exists, from Every on all best encoders have it. 0 means no width does it.
 type Widths struct{ Every, Some int }
+
+// String writes the threshold: one width, or from where to where it is a matter of which best encoder.
+func (w Widths) String() string {
+	if w.Every == w.Some || w.Every == 0 {
+		return fmt.Sprint(w.Some)
+	}
+	return fmt.Sprintf("%d to %d", w.Some, w.Every)
+}
 
 // Features returns all K·d_T features in the order in which growing width makes them learnable: by falling utility, and
 // where utilities tie by task and then by index. Source: Sec. 3 (utility), App. D (order by utility, not by frequency).
