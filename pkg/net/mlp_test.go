@@ -491,7 +491,7 @@ func TestMatrices(t *testing.T) {
 }
 
 func TestKinds(t *testing.T) {
-	if names := net.Names(); !slices.Equal(names, []string{"bottleneck", "mlp"}) {
+	if names := net.Names(); !slices.Equal(names, []string{"bottleneck", "mlp", "transformer"}) {
 		t.Errorf("kinds %v", names)
 	}
 	if _, ok := net.Named("rnn"); ok {

@@ -101,6 +101,13 @@ type Receptive interface {
 	Receptive() []int
 }
 
+// Decoder is a Net of sequences of tokens that predicts the token after each.
+type Decoder interface {
+	Net
+	// Logits returns those of the token after each of tokens [B, L] (int32), of windows of any length: [S, B, L, V].
+	Logits(weights []*Node, tokens *Node, tap Tap) *Node
+}
+
 // DefaultKind is the kind that a spec starts from.
 const DefaultKind = "bottleneck"
 

@@ -29,6 +29,20 @@ func Scored(family tasks.Family, batch *mixture.Batch, yBSO *Node) (lossSK, coun
 	return Einsum("bs,bk->sk", lossBS, batch.Task), ReduceSum(Mul(Reshape(weight, -1, 1), batch.Task), 0)
 }
 
+// ScoredRuns is Scored for predictions whose runs lead: [S, B, ..., O].
+func ScoredRuns(family tasks.Family, batch *mixture.Batch, ySBO *Node) (lossSK, countK *Node) {
+	lossSB, weight := family.Score(ySBO, InsertAxes(batch.Y, 0))
+	if weight == nil {
+		weight = OnesLike(lossSB)
+	}
+	weight = BroadcastToShape(weight, lossSB.Shape())
+	lossSB, weight = Mul(lossSB, weight), Reshape(Slice(weight, AxisElem(0)), lossSB.Shape().Dimensions[1:]...)
+	for lossSB.Rank() > 2 { // positions of a sample
+		lossSB, weight = ReduceSum(lossSB, -1), ReduceSum(weight, -1)
+	}
+	return Einsum("sb,bk->sk", lossSB, batch.Task), Einsum("b,bk->k", weight, batch.Task)
+}
+
 // OwnReadout reads the hidden layer by each task's own linear decoder D_k [O, N]: predictions shrink·D_k h, and the sum of the losses of
 // each task's samples [S, K].
 func (s Shape) OwnReadout(family tasks.Family, batch *mixture.Batch, hBSN, decoderKSON *Node, tap Tap) (lossSK *Node) {
