@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -254,13 +255,7 @@ func place(dir string, files map[string][][]byte) error {
 		for _, part := range parts {
 			w.Write(part) // a buffered writer keeps its first error
 		}
-		err = w.Flush()
-		if closed := f.Close(); err == nil {
-			err = closed
-		}
-		if err == nil {
-			err = os.Chmod(f.Name(), 0o644)
-		}
+		err = cmp.Or(w.Flush(), f.Chmod(0o644), f.Sync(), f.Close()) // a full disk shows in Sync at the latest
 		if err == nil {
 			err = os.Rename(f.Name(), filepath.Join(dir, name))
 		}
