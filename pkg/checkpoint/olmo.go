@@ -112,7 +112,7 @@ func ReadOLMo(dir string) (m Model, err error) {
 		return m, err
 	}
 	defer shards.Close()
-	n, used := m.Net(), 0
+	n := m.Net()
 	for _, w := range n.Weights() {
 		var values []float32
 		for _, p := range partsOf(n, w) {
@@ -121,19 +121,12 @@ func ReadOLMo(dir string) (m Model, err error) {
 			if values, err = shards.Floats(values, p.name, dims...); err != nil {
 				return m, err
 			}
-			used++
+			delete(shards.of, p.name) // what is left in the end nobody asked for
 		}
 		m.Weights = append(m.Weights, values)
 	}
-	if used != len(shards.of) {
-		for _, w := range n.Weights() {
-			for _, p := range partsOf(n, w) {
-				delete(shards.of, p.name)
-			}
-		}
-		for name, file := range shards.of {
-			return m, fmt.Errorf("checkpoint: %s: tensor %.100q: want none that config.json doesn't speak of", file.Path, name)
-		}
+	for name, file := range shards.of {
+		return m, fmt.Errorf("checkpoint: %s: tensor %.100q: want none that config.json doesn't speak of", file.Path, name)
 	}
 	return m, nil
 }

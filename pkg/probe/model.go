@@ -162,8 +162,7 @@ func (m Model) Align(
 		return Direction{}, err
 	}
 	defer search.Finalize()
-	w := unit(random, len(first[0]))
-	d := Direction{Vector: slices.Clone(w)}
+	d := Direction{Vector: unit(random, len(first[0]))}
 	var adam moments
 	for range steps {
 		batch := make([]corpus.Counterfactual, min(alignmentBatch, len(train)))
@@ -182,7 +181,7 @@ func (m Model) Align(
 			return d, err
 		}
 	}
-	d.Random, err = search.accuracy(unit(random, len(w)), test)
+	d.Random, err = search.accuracy(unit(random, len(d.Vector)), test)
 	return d, err
 }
 
