@@ -82,14 +82,12 @@ func TaskCurves(runs results.Runs) (chart.Chart, error) {
 	all := sizesOf(runs)
 	c := chart.Chart{Name: "task-curves", Title: "The novel task over training", Subtitle: aboutLanguage(runs),
 		Caption: "Share of the test instances whose label is the likeliest token; means over seeds."}
-	frequencies, byFrequency := results.By(runs, perToken)
-	for _, f := range frequencies {
-		panel := all.overTraining(fmt.Sprintf("%.2g instances per token", f), "test accuracy", false, byFrequency[f], of(probe.TestAccuracy, 1))
+	c.Panels = frequencies(runs, func(runs results.Runs) chart.Panel {
+		panel := all.overTraining("", "test accuracy", false, runs, of(probe.TestAccuracy, 1))
 		panel.Y.Max = 1.02
 		panel.Layers = fewSeeds(panel.Layers)
-		panel.Facets = []chart.Facet{{Name: "frequency", Value: f}}
-		c.Panels = append(c.Panels, panel)
-	}
+		return panel
+	})
 	return c, nil
 }
 
@@ -108,18 +106,17 @@ func Fig22(runs results.Runs) (chart.Chart, error) {
 		Caption: "Each line is a size over training, which runs from right to left; means over seeds. Cross-entropy of the label of test " +
 			"instances, and of fresh windows of the language."}
 	all := sizesOf(runs)
-	frequencies, byFrequency := results.By(runs, perToken)
-	for _, f := range frequencies {
-		panel := chart.Panel{Title: fmt.Sprintf("%.2g instances per token", f), X: chart.Axis{Label: "language loss (nats)", Name: "language"},
-			Y: chart.Axis{Label: "task loss (nats)", Name: "task"}, Facets: []chart.Facet{{Name: "frequency", Value: f}}}
-		panel.Layers = all.each(byFrequency[f], func(name string, color int, runs results.Runs) []chart.Layer {
+	c.Panels = frequencies(runs, func(runs results.Runs) chart.Panel {
+		panel := chart.Panel{X: chart.Axis{Label: "language loss (nats)", Name: "language"},
+			Y: chart.Axis{Label: "task loss (nats)", Name: "task"}}
+		panel.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 			x, y := overSteps(runs, 1, language, claims.Interval), overSteps(runs, 1, of(probe.TestLoss, 1), claims.Interval)
 			line := chart.Layer{Kind: chart.Line, Name: name, Color: color, X: x.mean(), Y: y.mean()}
 			line.Fields = []chart.Field{{Name: "step", Values: x.x}}
 			return []chart.Layer{line}
 		})
-		c.Panels = append(c.Panels, panel)
-	}
+		return panel
+	})
 	return c, nil
 }
 
@@ -134,12 +131,11 @@ func Fig23(runs results.Runs) (chart.Chart, error) {
 		Caption: "Cross-entropy of the label of test instances over training, by the FLOPs of it: 6 for each parameter and token. Dashed: the " +
 			"least loss that some size has reached with so much. Means over seeds."}
 	all := sizesOf(runs)
-	frequencies, byFrequency := results.By(runs, perToken)
-	for _, f := range frequencies {
-		panel := chart.Panel{Title: fmt.Sprintf("%.2g instances per token", f), Facets: []chart.Facet{{Name: "frequency", Value: f}},
+	c.Panels = frequencies(runs, func(runs results.Runs) chart.Panel {
+		panel := chart.Panel{
 			X: chart.Axis{Label: "compute (FLOPs)", Name: "compute", Log: true}, Y: chart.Axis{Label: "task loss (nats)", Name: "task"}}
 		var front frontier
-		panel.Layers = all.each(byFrequency[f], func(name string, color int, runs results.Runs) []chart.Layer {
+		panel.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 			r := runs[0]
 			tokens := float64(r.Train.Batch * (r.Mixture.Signature().Input.Size() + 1))
 			m := overSteps(runs, 1, of(probe.TestLoss, 1), claims.Interval)
@@ -150,9 +146,20 @@ func Fig23(runs results.Runs) (chart.Chart, error) {
 		x, y := front.least()
 		best := chart.Layer{Kind: chart.Line, Name: "best of all sizes", Color: chart.Black, Dashed: true, X: x, Y: y}
 		panel.Layers = append(panel.Layers, best)
-		c.Panels = append(c.Panels, panel)
-	}
+		return panel
+	})
 	return c, nil
+}
+
+// frequencies draws a panel for each frequency of the novel task.
+func frequencies(runs results.Runs, draw func(results.Runs) chart.Panel) (panels []chart.Panel) {
+	all, byFrequency := results.By(runs, perToken)
+	for _, f := range all {
+		panel := draw(byFrequency[f])
+		panel.Title, panel.Facets = fmt.Sprintf("%.2g instances per token", f), []chart.Facet{{Name: "frequency", Value: f}}
+		panels = append(panels, panel)
+	}
+	return panels
 }
 
 // fewSeeds leaves out intervals: that of two seeds is twelve times as wide as they are apart, and says nothing.
