@@ -98,6 +98,27 @@ type Parametric interface {
 	Bind(constants []*graph.Node) Family
 }
 
+// Streamed is a Family whose training samples the host gathers, from files that are too large for a device: a step's rows are among what
+// its program takes. Samples for evaluation are drawn of what the family is bound to.
+type Streamed interface {
+	Family
+	// Row is what the host gathers for a sample (int32).
+	Row() Array
+	// Supplies returns an error where there is not as much as so many steps of so many rows take.
+	Supplies(steps, rows int) error
+	// Gather fills in the rows of the step that follows so many steps: a function of seed and step alone. It may be called concurrently.
+	Gather(seed uint32, step, rows int, to []int32) error
+	// With returns the family whose Draw makes samples of rows [B, Row...].
+	With(rows *graph.Node) Family
+}
+
+// Identified is Settings that refer to something outside of a spec, such as files, whose content is part of a run's identity.
+type Identified interface {
+	Settings
+	// Identity returns a digest of the content.
+	Identity() string
+}
+
 // Spectral is a Family of linear regressions on orthogonal blocks, for which package theory has closed forms.
 type Spectral interface {
 	Family

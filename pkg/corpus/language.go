@@ -67,6 +67,9 @@ func (s LanguageSettings) Signature(k int) tasks.Signature {
 	return tasks.Signature{Tasks: k, Input: tokens, Target: tokens, Outputs: s.Vocabulary, Coded: true, Unit: "nats"}
 }
 
+// Injects implements Injecting.
+func (s LanguageSettings) Injects() (kind string, symbols int) { return s.Task, s.Symbols }
+
 // Family implements tasks.Settings.
 func (s LanguageSettings) Family(k int) (tasks.Family, error) { return NewLanguage(s) }
 
@@ -111,7 +114,7 @@ func NewLanguage(s LanguageSettings) (*Language, error) {
 		floats.Scale(1/floats.Sum(l.Next[i]), l.Next[i])
 	}
 	l.Stationary = stationary(l.Next)
-	l.Injected = newTask(s.Task, n, s.Symbols, random)
+	l.Injected = newTask(s.Task, int32s(n), s.Symbols, random)
 	return l, nil
 }
 
@@ -154,30 +157,36 @@ func entropy(p []float64) (h float64) {
 	return h
 }
 
+// Sample draws a window of so many tokens on the host.
+func (l *Language) Sample(random *rand.Rand, length int) []int32 {
+	window, from := make([]int32, length), l.Stationary
+	for i := range window {
+		u, token := random.Float64(), 0
+		for u -= from[0]; u >= 0 && token < l.Vocabulary-1; u -= from[token] {
+			token++
+		}
+		window[i], from = int32(token), l.Next[token]
+	}
+	return window
+}
+
+// Windows implements Family.
+func (l *Language) Windows(random *rand.Rand, n int) [][]int32 {
+	windows := make([][]int32, n)
+	for i := range windows {
+		windows[i] = l.Sample(random, l.Window)
+	}
+	return windows
+}
+
 // Signature implements tasks.Family.
 func (l *Language) Signature() tasks.Signature { return l.LanguageSettings.Signature(2) }
 
 // Relevant implements tasks.Family: any token may matter.
-func (l *Language) Relevant(int) []int {
-	all := make([]int, l.Window-1)
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
+func (l *Language) Relevant(int) []int { return every(l.Window - 1) }
 
 // Baseline implements tasks.Family: of what is predicted in windows of each task, the entropy of a token at an unknown place.
-func (l *Language) Baseline() []float64 {
-	novel := make([]float64, l.Vocabulary)
-	positions := float64(l.Window - 1)
-	floats.AddScaled(novel, (positions-(instance-1))/positions, l.Stationary)
-	for _, row := range l.Injected.Train {
-		for _, token := range row[1:] {
-			novel[token] += 1 / positions / float64(len(l.Injected.Train))
-		}
-	}
-	return []float64{entropy(l.Stationary), entropy(novel)}
-}
+func (l *Language) Baseline() []float64 { return l.Injected.baseline(l.Stationary, l.Window) }
 
 // Constants implements tasks.Parametric: the cumulative distributions of the next token [V+1, V], the last row for the first token, and the
 // training and test instances [n, 4].
@@ -201,7 +210,10 @@ func (l *Language) Bind(constants []*Node) tasks.Family {
 	return &bound
 }
 
-// Instances returns those of the novel task [n, 4] (int32), in a graph in which the family is bound.
+// Novel implements Family.
+func (l *Language) Novel() Task { return l.Injected }
+
+// Instances implements Family.
 func (l *Language) Instances() (train, test *Node) { return l.train, l.test }
 
 // Draw implements tasks.Family. Targets are the tokens that follow.
@@ -221,14 +233,7 @@ func (l *Language) Draw(random tasks.Random, taskBK *Node) (xBL, yBL *Node) {
 		token = ConvertDType(ReduceAndKeep(ConvertDType(below, dtypes.Float32), ReduceSum, -1), dtypes.Int32)
 		tokens = append(tokens, token)
 	}
-	n := train.Shape().Dim(0)
-	pick := MinScalar(ConvertDType(MulScalar(column(l.Window), float64(n)), dtypes.Int32), float64(n-1))
-	instances := Gather(train, pick, false) // [B, 4]
-	novel := BroadcastToShape(GreaterThan(Slice(taskBK, AxisRange(), AxisElem(Novel)), Const(g, float32(.5))),
-		shapes.Make(dtypes.Bool, rows, instance))
-	begin := Where(novel, instances, Concatenate(tokens[:instance], 1))
-	window := Concatenate(append([]*Node{begin}, tokens[instance:]...), 1)
-	return Slice(window, AxisRange(), AxisRange(0, l.Window-1)), Slice(window, AxisRange(), AxisRange(1))
+	return inject(Concatenate(tokens, 1), pickRows(train, uniform, l.Window), taskBK)
 }
 
 // Score implements tasks.Family: the cross-entropy of logits [..., V] with the token that follows, in nats.

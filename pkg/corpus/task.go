@@ -3,7 +3,28 @@ package corpus
 import (
 	"math/rand/v2"
 	"slices"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"raretask/tasks"
 )
+
+// Injecting is what settings of families are into which a novel task is injected.
+type Injecting interface {
+	tasks.Settings
+	// Injects says which kind of task that is, and how many symbols it has.
+	Injects() (kind string, symbols int)
+}
+
+// Family is a family of two tasks: windows of a language, and windows that begin with an instance of a novel task.
+type Family interface {
+	tasks.Family
+	Novel() Task
+	// Instances returns those of the novel task [n, 4] (int32), in a graph in which the family is bound.
+	Instances() (train, test *Node)
+	// Windows draws windows of the language without the task on the host, such as nothing is trained on: [n][L].
+	Windows(random *rand.Rand, n int) [][]int32
+}
 
 // Novel tasks.
 const (
@@ -28,14 +49,14 @@ type Task struct {
 	Train, Test [][]int32 // instances [n, 4]
 }
 
-// newTask draws a task in a vocabulary.
-func newTask(kind string, vocabulary, symbols int, random *rand.Rand) Task {
+// newTask draws a task whose tokens are among some.
+func newTask(kind string, among []int32, symbols int, random *rand.Rand) Task {
 	t := Task{Kind: kind}
-	drawn := random.Perm(vocabulary)
-	for _, token := range drawn[:symbols] {
-		t.Symbols = append(t.Symbols, int32(token))
+	drawn := random.Perm(len(among))
+	for _, i := range drawn[:symbols] {
+		t.Symbols = append(t.Symbols, among[i])
 	}
-	t.Labels, t.End = [2]int32{int32(drawn[symbols]), int32(drawn[symbols+1])}, int32(drawn[symbols+2])
+	t.Labels, t.End = [2]int32{among[drawn[symbols]], among[drawn[symbols+1]]}, among[drawn[symbols+2]]
 	all := random.Perm(symbols * symbols)
 	for i, pair := range all {
 		a, b := pair/symbols, pair%symbols
@@ -47,6 +68,15 @@ func newTask(kind string, vocabulary, symbols int, random *rand.Rand) Task {
 		}
 	}
 	return t
+}
+
+// int32s returns 0 … n-1.
+func int32s(n int) []int32 {
+	all := make([]int32, n)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
 }
 
 // label returns the token that follows two numbers.

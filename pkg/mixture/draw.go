@@ -24,6 +24,13 @@ type Batch struct {
 	tiles *Tiles // where a network has asked for them
 }
 
+// Rows returns the batch of rows from one on up to another.
+func (b *Batch) Rows(from, to int) *Batch {
+	rows := func(v *Node) *Node { return Slice(v, AxisRange(from, to)) }
+	end := MinScalar(MaxScalar(AddScalar(b.end, -float64(from)), 0.), float64(to-from))
+	return &Batch{X: rows(b.X), Y: rows(b.Y), Task: rows(b.Task), Counts: Sub(end, begin(end)), end: end}
+}
+
 // OwnTask returns, for each row of the batch, the entry of v [K, ...] that belongs to the row's task: [B, ...]. It picks
 // entries rather than multiply by the one-hot task, which would be a third of a step's work (pkg/bench/README.md).
 func (b *Batch) OwnTask(v *Node) *Node {

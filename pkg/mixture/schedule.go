@@ -122,6 +122,19 @@ func (s *Schedule) Injection(i int) (begin, end int) {
 	return end - s.Length, end
 }
 
+// Carries returns how many samples of the task the step carries that follows so many steps.
+func (s *Schedule) Carries(step int) int {
+	since := step - s.From
+	if since < 0 || step >= s.Until || since%s.Gap < s.Gap-s.Length {
+		return 0
+	}
+	i := uint32(since/s.Gap*s.Length + since%s.Gap - (s.Gap - s.Length) + 1)
+	if i*s.Fraction < s.Fraction {
+		return s.Whole + 1
+	}
+	return s.Whole
+}
+
 // ScheduleInputs is how many arrays Inputs returns.
 const ScheduleInputs = 4
 

@@ -104,6 +104,8 @@ type Receptive interface {
 // Decoder is a Net of sequences of tokens that predicts the token after each.
 type Decoder interface {
 	Net
+	// Depth returns how many layers there are: in names of activations they count from 1.
+	Depth() int
 	// Logits returns those of the token after each of tokens [B, L] (int32), of windows of any length: [S, B, L, V].
 	Logits(weights []*Node, tokens *Node, tap Tap) *Node
 }

@@ -87,6 +87,9 @@ type Transformer struct {
 	Heads, Vocabulary, Window int
 }
 
+// Depth implements Decoder.
+func (t *Transformer) Depth() int { return t.Layers }
+
 // keys is how many numbers the keys have of a token, and so the values.
 func (t *Transformer) keys() int { return t.Width / t.Group }
 

@@ -38,14 +38,11 @@ const mostInstances = 1024
 
 // ofInstances returns the gauge of a decoder of language; nil for others.
 func ofInstances(_ *backend.Backend, run spec.Run) (*train.Gauge, error) {
-	if _, language := run.Mixture.Settings.(corpus.LanguageSettings); !language {
-		return nil, nil
-	}
-	if _, decoder := run.New().(net.Decoder); !decoder {
+	if _, _, ok := decoderOf(run); !ok {
 		return nil, nil
 	}
 	return &train.Gauge{Columns: instanceColumns, Graph: func(p train.Piece) (columns []*Node) {
-		trained, tested := p.Family.(*corpus.Language).Instances()
+		trained, tested := p.Family.(corpus.Family).Instances()
 		for _, rows := range []*Node{trained, tested} {
 			if n := rows.Shape().Dim(0); n > mostInstances {
 				rows = Slice(rows, AxisRange(0, mostInstances))

@@ -9,7 +9,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/floats"
 
 	"raretask/pkg/backend"
@@ -19,41 +19,13 @@ import (
 
 // Model is a decoder with the weights of one run, as results keep them.
 type Model struct {
-	Net     net.Decoder
-	Weights [][]float32
+	*net.Applied
+	Net net.Decoder
 }
 
-// arrays are the weights as stacks of one run.
-func (m Model) arrays() (all []any, err error) {
-	for i, w := range m.Net.Weights() {
-		if i >= len(m.Weights) || len(m.Weights[i]) != w.Size() {
-			return nil, fmt.Errorf("probe: weight %s of the net: want its %d numbers", w.Name, w.Size())
-		}
-		all = append(all, tensors.FromFlatDataAndDimensions(m.Weights[i], w.Stacked(1)...))
-	}
-	return all, nil
-}
-
-// call compiles a graph of inputs and the weights, which follow them, and calls it once.
-func (m Model) call(b *backend.Backend, inputs []any, build func(in, weights []*Node) []*Node) ([][]float32, error) {
-	arrays, err := m.arrays()
-	if err != nil {
-		return nil, err
-	}
-	exec, err := NewExec(b.Backend, func(in []*Node) []*Node { return build(in[:len(inputs)], in[len(inputs):]) })
-	if err != nil {
-		return nil, err
-	}
-	defer exec.Finalize()
-	out, err := exec.Call(append(slices.Clone(inputs), arrays...)...)
-	if err != nil {
-		return nil, fmt.Errorf("probe: %w", err)
-	}
-	numbers := make([][]float32, len(out))
-	for i, o := range out {
-		numbers[i] = tensors.MustCopyFlatData[float32](o)
-	}
-	return numbers, nil
+// NewModel returns the model of a decoder and its weights, which may change.
+func NewModel(b *backend.Backend, n net.Decoder, weights [][]float32) *Model {
+	return &Model{net.NewApplied(b, n, weights), n}
 }
 
 // at returns an activation [1, B, L, d] of a position: [B, d].
@@ -62,43 +34,46 @@ func at(v *Node, position int) *Node {
 	return Reshape(v, v.Shape().Dim(1), v.Shape().Dim(3))
 }
 
-// Activations returns a named activation of windows of tokens [n][L] at a position: [n][d].
-func (m Model) Activations(b *backend.Backend, name string, tokens [][]int32, position int) ([][]float64, error) {
-	found := false
-	out, err := m.call(b, []any{tokens}, func(in, weights []*Node) []*Node {
-		seen := in[0]
+// Activations returns named activations of windows of tokens [n][L] at a position: [n][d] of each.
+func (m *Model) Activations(tokens [][]int32, position int, names ...string) ([][][]float64, error) {
+	missing := ""
+	out, err := m.Call(fmt.Sprint("activations ", names, position), []any{tokens}, func(in, weights []*Node) []*Node {
+		seen := make([]*Node, len(names))
 		m.Net.Logits(weights, in[0], func(place string, v *Node) *Node {
-			if place == name {
-				seen, found = at(v, position), true
+			if i := slices.Index(names, place); i >= 0 {
+				seen[i] = at(v, position)
 			}
 			return v
 		})
-		return []*Node{ConvertDType(seen, dtypes.Float32)} // a panic in a graph's builder leaves GoMLX v0.28 waiting for ever
+		for i, v := range seen {
+			if v == nil { // a panic in a graph's builder leaves GoMLX v0.28 waiting for ever
+				missing, seen[i] = names[i], ConvertDType(in[0], dtypes.Float32)
+			}
+		}
+		return seen
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, fmt.Errorf("probe: no activation is named %q: want one that the net's Logits names", name)
+	if missing != "" {
+		return nil, fmt.Errorf("probe: no activation is named %q: want one that the net's Logits names", missing)
 	}
-	rows := make([][]float64, len(tokens))
-	d := len(out[0]) / len(rows)
-	for i := range rows {
-		for _, v := range out[0][i*d:][:d] {
-			rows[i] = append(rows[i], float64(v))
+	all := make([][][]float64, len(names))
+	for a, flat := range out {
+		d := len(flat) / len(tokens)
+		for i := range tokens {
+			all[a] = append(all[a], xslices.Map(flat[i*d:][:d], func(v float32) float64 { return float64(v) }))
 		}
 	}
-	return rows, nil
+	return all, nil
 }
 
 // NullEffects returns the mean loss of the labels of instances [n][4], in nats, and by how much it rises where what a part of each layer,
 // mlp or attention, gives back to the stream is nulled: replaced by zero, or by its mean over the instances at each position. Source: Fig
 // 10 of arXiv 2605.29548, which doesn't say which.
-func (m Model) NullEffects(
-	b *backend.Backend, part string, layers int, instances [][]int32, mean bool,
-) (loss float64, rises []float64, err error) {
+func (m *Model) NullEffects(part string, layers int, instances [][]int32, mean bool) (loss float64, rises []float64, err error) {
 	tokens, labels := split(instances)
-	out, err := m.call(b, []any{tokens, labels}, func(in, weights []*Node) []*Node {
+	out, err := m.Call(fmt.Sprint("null ", part, layers, mean), []any{tokens, labels}, func(in, weights []*Node) []*Node {
 		var losses []*Node
 		for l := range layers + 1 {
 			logits := m.Net.Logits(weights, in[0], func(place string, v *Node) *Node {
@@ -147,22 +122,18 @@ const (
 )
 
 // Align searches a direction of an activation at a position by some steps of gradient descent on pairs for training.
-func (m Model) Align(
-	b *backend.Backend, activation string, position int, train, test []corpus.Counterfactual, steps int, random *rand.Rand,
+func (m *Model) Align(
+	activation string, position int, train, test []corpus.Counterfactual, steps int, random *rand.Rand,
 ) (Direction, error) {
 	if len(train) == 0 || len(test) == 0 {
 		return Direction{}, fmt.Errorf("probe: %d pairs to fit and %d to test: want some of each", len(train), len(test))
 	}
-	first, err := m.Activations(b, activation, [][]int32{train[0].Base}, position)
+	first, err := m.Activations([][]int32{train[0].Base}, position, activation)
 	if err != nil {
 		return Direction{}, err
 	}
-	search, err := m.interchange(b, activation, position, min(alignmentBatch, len(train)))
-	if err != nil {
-		return Direction{}, err
-	}
-	defer search.Finalize()
-	d := Direction{Vector: unit(random, len(first[0]))}
+	search := interchange{m, activation, position, min(alignmentBatch, len(train))}
+	d := Direction{Vector: unit(random, len(first[0][0]))}
 	var adam moments
 	for range steps {
 		batch := make([]corpus.Counterfactual, min(alignmentBatch, len(train)))
@@ -195,48 +166,43 @@ func unit(random *rand.Rand, d int) []float64 {
 	return v
 }
 
-// interchange is a compiled interchange intervention on batches of some size.
+// interchange is an interchange intervention on batches of some size.
 type interchange struct {
-	*Exec
-	arrays []any
-	rows   int
+	*Model
+	activation     string
+	position, rows int
 }
 
-func (m Model) interchange(b *backend.Backend, activation string, position, rows int) (*interchange, error) {
-	arrays, err := m.arrays()
-	if err != nil {
-		return nil, err
-	}
-	exec, err := NewExec(b.Backend, func(in []*Node) []*Node {
-		w, base, source, label, weights := in[0], in[1], in[2], in[3], in[4:]
-		direction := Div(w, Sqrt(ReduceAllSum(Square(w))))
-		var other *Node
-		m.Net.Logits(weights, source, func(place string, v *Node) *Node {
-			if place == activation {
-				other = v
-			}
-			return v
-		})
-		logits := m.Net.Logits(weights, base, func(place string, v *Node) *Node {
-			if place != activation {
-				return v
-			}
-			part := Einsum("sbld,d->sbl", Sub(other, v), direction)
-			length := v.Shape().Dim(2)
-			here := Equal(Iota(v.Graph(), shapes.Make(dtypes.Int32, 1, 1, length), 2), Const(v.Graph(), int32(position)))
-			part = Mul(part, ConvertDType(here, dtypes.Float32))
-			return Add(v, Mul(InsertAxes(part, -1), Reshape(direction, 1, 1, 1, -1)))
-		})
-		last := at(logits, base.Shape().Dim(1)-1)
-		loss := ReduceAllMean(corpus.CrossEntropy(last, label))
-		right := Equal(ArgMax(last, -1, dtypes.Int32), label)
-		return append([]*Node{ConvertDType(right, dtypes.Float32), loss}, Gradient(loss, w)...)
+// graph returns which of the last tokens of bases are followed by their labels [n], the mean loss of these, and its gradient [d], given a
+// direction [d], bases, sources [n, L] and labels [n].
+func (x interchange) graph(in, weights []*Node) []*Node {
+	w, base, source, label := in[0], in[1], in[2], in[3]
+	direction := Div(w, Sqrt(ReduceAllSum(Square(w))))
+	var other *Node
+	x.Net.Logits(weights, source, func(place string, v *Node) *Node {
+		if place == x.activation {
+			other = v
+		}
+		return v
 	})
-	return &interchange{exec, arrays, rows}, err
+	logits := x.Net.Logits(weights, base, func(place string, v *Node) *Node {
+		if place != x.activation {
+			return v
+		}
+		part := Einsum("sbld,d->sbl", Sub(other, v), direction)
+		length := v.Shape().Dim(2)
+		here := Equal(Iota(v.Graph(), shapes.Make(dtypes.Int32, 1, 1, length), 2), Const(v.Graph(), int32(x.position)))
+		part = Mul(part, ConvertDType(here, dtypes.Float32))
+		return Add(v, Mul(InsertAxes(part, -1), Reshape(direction, 1, 1, 1, -1)))
+	})
+	last := at(logits, base.Shape().Dim(1)-1)
+	loss := ReduceAllMean(corpus.CrossEntropy(last, label))
+	right := Equal(ArgMax(last, -1, dtypes.Int32), label)
+	return append([]*Node{ConvertDType(right, dtypes.Float32), loss}, Gradient(loss, w)...)
 }
 
 // evaluate returns which of pairs end with their labels, as 1 and 0, and the gradient of the mean loss.
-func (x *interchange) evaluate(direction []float64, pairs []corpus.Counterfactual) (right []float32, gradient []float64, err error) {
+func (x interchange) evaluate(direction []float64, pairs []corpus.Counterfactual) (right []float32, gradient []float64, err error) {
 	var base, source [][]int32
 	var label []int32
 	for _, p := range pairs {
@@ -246,18 +212,15 @@ func (x *interchange) evaluate(direction []float64, pairs []corpus.Counterfactua
 	for i, v := range direction {
 		w[i] = float32(v)
 	}
-	out, err := x.Call(append([]any{w, base, source, label}, x.arrays...)...)
+	out, err := x.Call(fmt.Sprint("interchange ", x.activation, x.position, x.rows), []any{w, base, source, label}, x.graph)
 	if err != nil {
-		return nil, nil, fmt.Errorf("probe: %w", err)
+		return nil, nil, err
 	}
-	for _, v := range tensors.MustCopyFlatData[float32](out[2]) {
-		gradient = append(gradient, float64(v))
-	}
-	return tensors.MustCopyFlatData[float32](out[0]), gradient, nil
+	return out[0], xslices.Map(out[2], func(v float32) float64 { return float64(v) }), nil
 }
 
 // accuracy returns the share of pairs that end with their labels, batch by batch; the last one is filled up by the first pairs.
-func (x *interchange) accuracy(direction []float64, pairs []corpus.Counterfactual) (float64, error) {
+func (x interchange) accuracy(direction []float64, pairs []corpus.Counterfactual) (float64, error) {
 	sum := 0.
 	for from := 0; from < len(pairs); from += x.rows {
 		batch := make([]corpus.Counterfactual, x.rows)

@@ -31,6 +31,8 @@ func (p planted) Forward(tasks.Family, []*Node, *mixture.Batch, net.Tap) (loss, 
 	panic("not trained")
 }
 
+func (p planted) Depth() int { return 1 }
+
 func (p planted) Cost() (used, activations int) { return 0, 0 }
 
 func (p planted) Logits(weights []*Node, tokens *Node, tap net.Tap) *Node {
@@ -51,7 +53,7 @@ func (p planted) Logits(weights []*Node, tokens *Node, tap net.Tap) *Node {
 }
 
 // plant returns such a decoder and its weights.
-func plant(t *testing.T, d int) (probe.Model, planted) {
+func plant(t *testing.T, d int) (*probe.Model, planted) {
 	t.Helper()
 	kind, _ := tasks.Named("language")
 	settings := kind.Defaults.(corpus.LanguageSettings)
@@ -81,17 +83,16 @@ func plant(t *testing.T, d int) (probe.Model, planted) {
 			row[i] += p.direction[i] * float32(float64(value)-along)
 		}
 	}
-	return probe.Model{Net: p, Weights: [][]float32{table}}, p
+	return probe.NewModel(backendtest.XLA(t), p, [][]float32{table}), p
 }
 
 // The search finds the planted direction, and swapping along it moves the label also in pairs that it hasn't seen; a random direction
 // doesn't.
 func TestAlign(t *testing.T) {
-	b := backendtest.XLA(t)
 	m, p := plant(t, 16)
 	random := rand.New(rand.NewPCG(6, 1))
 	train, test := p.task.Counterfactuals(p.task.Train, 500, random), p.task.Counterfactuals(p.task.Test, 300, random)
-	got, err := m.Align(b, "residual0", 0, train, test, 400, random)
+	got, err := m.Align("residual0", 0, train, test, 400, random)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +103,10 @@ func TestAlign(t *testing.T) {
 	if math.Abs(cosine) < .95 || got.Train < .95 || got.Test < .95 || got.Random > .7 {
 		t.Errorf("cosine %g with the planted direction; %+v", cosine, got)
 	}
-	if _, err := m.Align(b, "residual0", 0, nil, test, 1, random); err == nil {
+	if _, err := m.Align("residual0", 0, nil, test, 1, random); err == nil {
 		t.Error("no pairs to fit: want an error")
 	}
-	if _, err := m.Align(b, "residual9", 0, train, test, 1, random); err == nil {
+	if _, err := m.Align("residual9", 0, train, test, 1, random); err == nil {
 		t.Error("an activation that isn't there: want an error")
 	}
 }
@@ -140,29 +141,28 @@ func TestCounterfactuals(t *testing.T) {
 // What is read is the activation, and a part that gives nothing is nulled without effect; nulling the embedding's place would cost the
 // label.
 func TestActivationsAndNulls(t *testing.T) {
-	b := backendtest.XLA(t)
 	m, p := plant(t, 8)
-	rows, err := m.Activations(b, "residual0", [][]int32{{p.task.Symbols[3], p.task.Symbols[5]}, {p.task.Symbols[7], 0}}, 0)
+	rows, err := m.Activations([][]int32{{p.task.Symbols[3], p.task.Symbols[5]}, {p.task.Symbols[7], 0}}, 0, "residual0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, token := range []int32{p.task.Symbols[3], p.task.Symbols[7]} {
-		for j, v := range rows[i] {
+		for j, v := range rows[0][i] {
 			if want := float64(m.Weights[0][int(token)*8+j]); math.Abs(v-want) > 1e-6 {
 				t.Errorf("row %d, number %d: %g, want %g", i, j, v, want)
 			}
 		}
 	}
-	loss, rises, err := m.NullEffects(b, "mlp", 1, p.task.Train, false)
+	loss, rises, err := m.NullEffects("mlp", 1, p.task.Train, false)
 	if err != nil || len(rises) != 1 || math.Abs(rises[0]) > 1e-6 || loss > 2 {
 		t.Errorf("loss %g, rises %v (%v)", loss, rises, err)
 	}
 	stack := language(t, nil, 8)
 	_, weights := trained(t, stack)
-	decoder := probe.Model{Net: stack[0].New().(net.Decoder), Weights: weights[0]}
+	decoder := probe.NewModel(backendtest.XLA(t), stack[0].New().(net.Decoder), weights[0])
 	family, _ := stack[0].Mixture.Settings.Family(2)
 	for _, mean := range []bool{false, true} {
-		_, rises, err = decoder.NullEffects(b, "attention", 2, family.(*corpus.Language).Injected.Train, mean)
+		_, rises, err = decoder.NullEffects("attention", 2, family.(*corpus.Language).Injected.Train, mean)
 		if err != nil || len(rises) != 2 || rises[0] == 0 {
 			t.Errorf("mean %t: rises %v (%v)", mean, rises, err)
 		}

@@ -86,6 +86,9 @@ func (r Run) identify(chosen func(Setting) bool) string {
 			texts = append(texts, fmt.Sprintf("%s %v", s.Key, s.Value))
 		}
 	}
+	if outside, ok := r.Mixture.Settings.(tasks.Identified); ok {
+		texts = append(texts, "content "+outside.Identity())
+	}
 	return digest(texts...)
 }
 

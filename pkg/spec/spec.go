@@ -72,12 +72,14 @@ func (n Net) Shrink() float64 {
 // Train is how the network is trained.
 type Train struct {
 	Batch       int        `yaml:"batch" json:"batch" about:"samples in a step B"`
+	Accumulate  int        `yaml:"accumulate" json:"accumulate,omitzero" hash:"added" about:"parts that a batch is taken in, one after the other, so as to hold less; 0: whole"`
 	Steps       int        `yaml:"steps" json:"steps" vary:"input" about:"optimizer steps of the whole run"`
 	Optimizer   string     `yaml:"optimizer" json:"optimizer" about:"adamw, adam (without decay) or sgd (neither moments nor decay)"`
 	Rate        float64    `yaml:"rate" json:"rate" vary:"run" about:"peak learning rate"`
 	Schedule    string     `yaml:"schedule" json:"schedule" about:"after warm-up: constant, inverse-sqrt (sqrt(warmup/t)), cosine (to floor)"`
 	Warmup      int        `yaml:"warmup" json:"warmup" about:"steps until the peak rate"`
 	Floor       float64    `yaml:"floor" json:"floor" about:"cosine: share of the peak rate at the last step"`
+	Horizon     int        `yaml:"horizon" json:"horizon,omitzero" hash:"added" about:"cosine: steps at which it reaches the floor; 0: the last"`
 	Betas       [2]float64 `yaml:"betas,flow" json:"betas" about:"adam: how much of the first and the second moment a step keeps"`
 	Epsilon     float64    `yaml:"epsilon" json:"epsilon" about:"adam: added to the root of the second moment"`
 	Decay       float64    `yaml:"decay" json:"decay" about:"decoupled weight decay"`
@@ -233,6 +235,7 @@ const (
 	largestCount = 1 << 20 // tasks, widths
 	largestBatch = 1 << 24 // float32 counts no further
 	largestEvals = 10_000
+	mostParts    = 64 // of a batch: each has its own part of a program
 )
 
 // Validate returns a *KeyError for the first impossible setting.
@@ -309,6 +312,10 @@ func (t Train) validate() error {
 	beta := func(v float64) bool { return atLeast0(v) && float32(v) < 1 }
 	return cmp.Or(
 		tasks.Want(t.Batch >= 1 && t.Batch <= largestBatch, "train.batch", t.Batch, fmt.Sprintf("1 … %d", largestBatch)),
+		tasks.Want(t.Accumulate >= 0 && t.Accumulate <= mostParts && t.Batch%max(1, t.Accumulate) == 0, "train.accumulate", t.Accumulate,
+			fmt.Sprintf("0 … %d parts of equal size of train.batch (%d)", mostParts, t.Batch)),
+		tasks.Want(t.Accumulate <= 1 || t.Intervention.Kind == "" || t.Intervention.Resizes(), "train.accumulate", t.Accumulate,
+			"0 beside train.intervention.kind: "+t.Intervention.Kind),
 		tasks.Want(t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, steps),
 		oneOf("train.optimizer", t.Optimizer, "adamw", "adam", "sgd"),
 		tasks.Want(single(t.Rate), "train.rate", t.Rate, "a number > 0"+singles),
@@ -318,6 +325,9 @@ func (t Train) validate() error {
 		tasks.Want(t.Schedule == "cosine" || t.Floor == 0, "train.floor", t.Floor, "it left out: only cosine has a floor"),
 		tasks.Want(t.Schedule != "cosine" || t.Warmup < t.Steps, "train.warmup", t.Warmup,
 			fmt.Sprintf("less than train.steps (%d): cosine ends with the last step", t.Steps)),
+		tasks.Want(t.Horizon == 0 || t.Horizon >= t.Steps && t.Horizon <= math.MaxInt32, "train.horizon", t.Horizon,
+			fmt.Sprintf("0, or at least train.steps (%d)", t.Steps)),
+		tasks.Want(t.Schedule == "cosine" || t.Horizon == 0, "train.horizon", t.Horizon, "it left out: only cosine has a horizon"),
 		tasks.Want(beta(t.Betas[0]) && beta(t.Betas[1]), "train.betas", t.Betas, "two numbers 0 … 1, below 1"+singles),
 		tasks.Want(single(t.Epsilon) && t.Epsilon <= 1, "train.epsilon", t.Epsilon, "a number > 0, at most 1"+singles),
 		tasks.Want(atLeast0(t.Decay), "train.decay", t.Decay, "a number >= 0"+singles),

@@ -19,6 +19,7 @@ import (
 
 	_ "raretask/pkg/allocation" // metrics that sweeps can name, or have by default
 	_ "raretask/pkg/exact"
+	_ "raretask/pkg/interference"
 	_ "raretask/pkg/probe"
 )
 

@@ -56,6 +56,7 @@ func CostOf(stack spec.Stack) Cost {
 // row and column by column, and targets and activations of all runs. Host is a copy of all weights.
 func (c Cost) With(run spec.Run) Cost {
 	of, n, batch := run.Mixture.Signature(), run.New(), run.Train.Batch
+	rows := rowsOf(of)
 	used, activations := n.Cost()
 	weights := run.Parameters()
 	moments := 2
@@ -79,18 +80,21 @@ func (c Cost) With(run spec.Run) Cost {
 	c.Parameters += weights
 	c.FLOPs += 6 * float64(used) * float64(batch) * float64(run.Train.Steps)
 	c.state += 4 * (1 + moments) * weights
-	held := 4 * batch * activations
+	held := 4 * batch / max(1, run.Train.Accumulate) * activations
 	c.sample += 4 * activations
 	if !of.Coded {
 		held += 4 * net.ReadoutCost(of, run.Net.Width, batch)
 		unused := net.ReadoutCost(of, run.Net.Width, 0) // of the pairs that every batch has beside one for each tile
 		c.unused += 4 * unused
-		c.sample += 4 * (net.ReadoutCost(of, run.Net.Width, evaluationRows) - unused) / evaluationRows
+		c.sample += 4 * (net.ReadoutCost(of, run.Net.Width, rows) - unused) / rows
 	}
 	c.batch += held
 	c.width += 4*(2*(1+moments)+1)*weights + held
 	c.widest = max(c.widest, c.width)
-	piece := c.unused + min(of.Tasks*evaluationRows*c.sample, max(pieceBytes, evaluationRows*c.sample))
+	piece := c.unused + min(of.Tasks*rows*c.sample, max(pieceBytes, rows*c.sample))
+	if rows < wordRows {
+		piece = c.unused + of.Tasks*rows*c.sample
+	}
 	c.Host = 4 * c.Parameters
 	step := waste*(float64(2*c.state+4*c.Parameters)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
 		pieces*float64(piece)

@@ -20,11 +20,17 @@ import (
 // seventh digit, and so by Cost.sample: to change either changes what evaluations say to the last bit.
 const pieceBytes = 128 << 20
 
+// wordRows is of how many rows each piece must be a multiple: random bits come in words of as many.
+const wordRows = 32
+
 // pieceOf returns how many tasks of a stack are evaluated at a time, a function of its settings alone. It divides their number, so that the
 // mean over pieces is that over tasks.
 func pieceOf(stack spec.Stack) int {
-	k := stack[0].Mixture.Tasks
-	n := max(1, min(k, pieceBytes/(evaluationRows*CostOf(stack).sample)))
+	k, rows := stack[0].Mixture.Tasks, rowsOf(stack[0].Mixture.Signature())
+	if rows < wordRows {
+		return k
+	}
+	n := max(1, min(k, pieceBytes/(rows*CostOf(stack).sample)))
 	for k%n != 0 {
 		n--
 	}
@@ -132,19 +138,20 @@ func (s *RunState) add(column int, c Column, values []float32, first, piece, tas
 	}
 }
 
-// evaluateGraph returns the mean loss of each task [runs, K] on evaluationRows fresh samples of each of some tasks, and what metrics
+// evaluateGraph returns the mean loss of each task [runs, K] on fresh samples of each of some tasks, and what metrics
 // measure of them: given the step, the first of the tasks, the weights and the inputs. Samples of a task are the same whatever the piece.
 func (p *Program) evaluateGraph(arrays []*Node) []*Node {
 	step, first, weights := arrays[0], arrays[1], arrays[2:][:len(p.weights)]
 	inputs := arrays[2+len(p.weights):]
-	constants, _, tap := p.split(step, inputs)
+	constants, _, _, tap := p.split(step, inputs)
 	g := step.Graph()
-	k, rows := p.mixture.Tasks(), p.piece*evaluationRows
+	k, each := p.mixture.Tasks(), rowsOf(p.mixture.Family.Signature())
+	rows := p.piece * each
 	random := mixture.NewRandom(inputs[inputSeed], step, evaluationSamples)
-	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), evaluationRows)
+	end := MulScalar(AddScalar(Iota(g, shapes.Make(dtypes.Float32, k), 0), 1), each)
 	if p.piece < k {
-		random = random.From(MulScalar(first, int32(evaluationRows)))
-		end = Sub(end, MulScalar(ConvertDType(first, dtypes.Float32), evaluationRows))
+		random = random.From(MulScalar(first, int32(each)))
+		end = Sub(end, MulScalar(ConvertDType(first, dtypes.Float32), each))
 		end = MinScalar(MaxScalar(end, 0.), float64(rows))
 	}
 	family := tasks.Bind(p.mixture.Family, constants)
@@ -156,15 +163,15 @@ func (p *Program) evaluateGraph(arrays []*Node) []*Node {
 		own := weights[at:][:len(group.weights)]
 		loss, count := group.net.Forward(p.mixture.Family, own, batch, tap)
 		if count != nil {
-			loss = Div(MulScalar(loss, evaluationRows), InsertAxes(MaxScalar(count, 1e-30), 0))
+			loss = Div(MulScalar(loss, each), InsertAxes(MaxScalar(count, 1e-30), 0))
 		}
 		losses = append(losses, loss)
-		piece := Piece{Family: family, Net: group.net, Weights: own, Batch: batch, Rows: evaluationRows, Tap: tap}
+		piece := Piece{Family: family, Net: group.net, Weights: own, Batch: batch, Rows: each, Tap: tap}
 		for _, gauge := range group.graphs {
 			out = append(out, gauge.Graph(piece)...)
 		}
 		at += len(group.weights)
 	}
-	out[0] = DivScalar(Concatenate(losses, 0), evaluationRows)
+	out[0] = DivScalar(Concatenate(losses, 0), each)
 	return out
 }

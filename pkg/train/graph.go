@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -79,24 +80,16 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	g := state[0].Graph()
 	random := mixture.NewRandom(inputs[inputSeed], state[stateStep], trainingSamples)
 	n := len(p.weights)
-	constants, schedule, tap := p.split(state[stateStep], inputs)
+	constants, schedule, stream, tap := p.split(state[stateStep], inputs)
 	thresholds, forced := inputs[inputThresholds], inputs[inputForced]
 	if p.schedule > 0 {
 		thresholds, forced = mixture.Draws(state[stateStep], thresholds, schedule)
 	}
-	batch := mixture.Draw(tasks.Bind(p.mixture.Family, constants), random, thresholds, forced, p.shared.Train.Batch)
+	batch := mixture.Draw(p.fed(tasks.Bind(p.mixture.Family, constants), state[stateStep], stream), random, thresholds, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
-	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
-	losses, total := p.losses(weights, batch, tap)
-	loss := Div(ReduceSum(losses, 1), total) // [runs]
 	next := append([]*Node{}, state...)
-	var gradients gradients
-	if i := p.shared.Train.Intervention; i.Kind == "" || i.Resizes() {
-		gradients.sum = Gradient(ReduceAllSum(loss), weights...)
-	} else {
-		gradients = p.intervene(next, losses, total, weights)
-	}
+	loss, gradients := p.differentiate(next, weights, batch, tap)
 	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
 	anew := ReduceLogicalOr(Equal(inputs[inputLosses], state[stateStep]))
 	next[stateLossSum] = Add(Where(anew, ZerosLike(loss), state[stateLossSum]), loss)
@@ -108,11 +101,53 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	return next
 }
 
+// differentiate returns the training loss of a batch [runs] and what follows of its gradients. Running means of an intervention are renewed in
+// next.
+func (p *Program) differentiate(next, weights []*Node, batch *mixture.Batch, tap net.Tap) (loss *Node, g gradients) {
+	if parts := p.shared.Train.Accumulate; parts > 1 {
+		return p.accumulate(weights, batch, parts, tap)
+	}
+	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
+	losses, total := p.losses(weights, batch, tap)
+	loss = Div(ReduceSum(losses, 1), total)
+	if i := p.shared.Train.Intervention; i.Kind != "" && !i.Resizes() {
+		return loss, p.intervene(next, losses, total, weights)
+	}
+	return loss, gradients{sum: Gradient(ReduceAllSum(loss), weights...)}
+}
+
+// accumulate is differentiate in parts of equal size. Each waits for the gradients of the one before it, whose activations are gone by then.
+func (p *Program) accumulate(weights []*Node, batch *mixture.Batch, parts int, tap net.Tap) (loss *Node, g gradients) {
+	rows, n := p.shared.Train.Batch/parts, len(weights)
+	var sum, total *Node
+	for i := range parts {
+		losses, count := p.losses(weights, batch.Rows(i*rows, (i+1)*rows), tap)
+		own := Gradient(ReduceAllSum(losses), weights...)
+		if losses = ReduceSum(losses, 1); i == 0 {
+			sum, total, g.sum = losses, count, own
+		} else {
+			sum, total, g.sum = Add(sum, losses), Add(total, count), add(g.sum, own)
+		}
+		if i < parts-1 {
+			both := OptimizationBarriers(append(slices.Clone(g.sum), weights...)...)
+			g.sum, weights = both[:n], both[n:]
+		}
+	}
+	for i := range g.sum {
+		g.sum[i] = Div(g.sum[i], total)
+	}
+	return Div(sum, total), g
+}
+
 // split returns the inputs that follow the named ones, and what sees every activation once so many steps are done: an intervention on the
 // width, then the tap that its own inputs make.
-func (p *Program) split(step *Node, inputs []*Node) (constants, schedule []*Node, tap net.Tap) {
-	constants = inputs[inputConstants:][:p.constants]
-	schedule = inputs[inputConstants+p.constants:][:p.schedule]
+func (p *Program) split(step *Node, inputs []*Node) (constants, schedule, stream []*Node, tap net.Tap) {
+	left := inputs[inputConstants:]
+	take := func(n int) (taken []*Node) {
+		taken, left = left[:n], left[n:]
+		return taken
+	}
+	constants, schedule, stream = take(p.constants), take(p.schedule), take(p.stream)
 	if i := p.shared.Train.Intervention; i.Resizes() {
 		tap = func(name string, activation *Node) *Node {
 			if strings.HasPrefix(name, "hidden") {
@@ -122,15 +157,25 @@ func (p *Program) split(step *Node, inputs []*Node) (constants, schedule []*Node
 		}
 	}
 	if p.tap == nil {
-		return constants, schedule, tap
+		return constants, schedule, stream, tap
 	}
-	own, resize := inputs[inputConstants+p.constants+p.schedule:], tap
-	return constants, schedule, func(name string, activation *Node) *Node {
+	own, resize := left, tap
+	return constants, schedule, stream, func(name string, activation *Node) *Node {
 		if resize != nil {
 			activation = resize(name, activation)
 		}
 		return p.tap.Build(name, activation, own)
 	}
+}
+
+// fed returns a family with the rows of a step, of the block of them that stream has; one that needs none as it is.
+func (p *Program) fed(family tasks.Family, step *Node, stream []*Node) tasks.Family {
+	streamed, ok := family.(tasks.Streamed)
+	if !ok {
+		return family
+	}
+	at := Reshape(Sub(step, stream[1]), 1)
+	return streamed.With(Gather(stream[0], at, false)) // compute v0.1.5's Go backend has no DynamicSlice
 }
 
 // active returns 1 for each of the neurons of a layer that take part once so many steps are done, 0 for the others.
@@ -378,7 +423,7 @@ func (p *Program) schedules(t *Node) *Node {
 	case "constant":
 		return MinScalar(rise, 1.)
 	case "cosine":
-		progress := DivScalar(AddScalar(t, -warmup), float64(settings.Steps)-warmup)
+		progress := DivScalar(AddScalar(t, -warmup), float64(cmp.Or(settings.Horizon, settings.Steps))-warmup)
 		fall := MulScalar(OnePlus(Cos(MulScalar(progress, math.Pi))), .5)
 		return Where(LessThan(rise, ScalarOne(t.Graph(), t.DType())), rise, AddScalar(MulScalar(fall, 1-settings.Floor), settings.Floor))
 	}

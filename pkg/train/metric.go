@@ -179,7 +179,7 @@ func init() {
 			return family.Baseline(), nil
 		})
 		about := fmt.Sprintf("loss of task k (%s) on %d fresh samples, relative to that of the best constant prediction",
-			run.Mixture.Signature().Unit, evaluationRows)
+			run.Mixture.Signature().Unit, rowsOf(run.Mixture.Signature()))
 		return &Gauge{Columns: []Column{{Name: "loss_sampled", About: about, PerTask: true}}, Host: func(s RunState) ([][]float64, error) {
 			baseline, err := baseline()
 			if err != nil {

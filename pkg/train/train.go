@@ -26,11 +26,20 @@ import (
 )
 
 const (
-	// evaluationRows is how many fresh samples of each task a sampled loss averages.
-	evaluationRows = 256
+	// evaluationRows is how many fresh samples of each task a sampled loss averages, where they have no more than longWindow tokens: of longer
+	// windows there are as many as make evaluationTokens.
+	evaluationRows, longWindow, evaluationTokens = 256, 64, 1 << 14
 	// divergedAt is the multiple of the loss of predicting the mean at which a run counts as diverged.
 	divergedAt = 1e3
 )
+
+// rowsOf returns how many fresh samples of each task are evaluated.
+func rowsOf(of tasks.Signature) int {
+	if n := of.Input.Size() + 1; of.Input.Type == dtypes.Int32 && n > longWindow {
+		return max(4, evaluationTokens/n)
+	}
+	return evaluationRows
+}
 
 // Program is a compiled training program. It serves every stack of the same spec.Stack.Program.
 type Program struct {
@@ -43,8 +52,10 @@ type Program struct {
 	moments  int     // that the optimizer keeps of each weight
 	means    int     // of each weight's gradient that the intervention keeps
 	baseline float64 // loss of the best constant prediction, the largest of all tasks
-	// Arrays that a program takes as inputs after its state: the family's constants, the numbers of an injection schedule, a tap's arrays.
+	// Arrays that a program takes as inputs after its state: the family's constants, the numbers of an injection schedule, the rows of a
+	// block of steps and the step at which that begins, a tap's arrays.
 	constants, schedule int
+	stream              int // those by which rows come that the host gathers: 2, or 0
 	tap                 *Tap
 	piece               int // tasks that are evaluated at a time
 
@@ -107,6 +118,9 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 	p.constants = len(tasks.Constants(p.mixture.Family))
 	if stack[0].Train.Injection != (spec.Injection{}) {
 		p.schedule = mixture.ScheduleInputs
+	}
+	if _, streamed := p.mixture.Family.(tasks.Streamed); streamed {
+		p.stream = 2
 	}
 	if p.shared.Train.Optimizer != "sgd" {
 		p.moments = 2
@@ -201,6 +215,10 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 		return err
 	}
 	defer func() { free(state); free(inputs) }()
+	rows, err := p.feed(stack, inputs)
+	if err != nil {
+		return err
+	}
 	if err := p.compile(state, inputs); err != nil {
 		return err
 	}
@@ -227,6 +245,13 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 				return err
 			}
 			end := min(next, done+chunk)
+			if rows != nil {
+				last, err := rows.load(done)
+				if err != nil {
+					return fmt.Errorf("train: step %d: %w", done, err)
+				}
+				end = min(end, last)
+			}
 			start := time.Now()
 			if state, err = p.advance(state, inputs, done, end); err != nil {
 				return fmt.Errorf("train: step %d: %w", done, err)
@@ -418,6 +443,9 @@ func (p *Program) inputs(stack spec.Stack, tap ...any) (inputs []*tensors.Tensor
 			return nil, err
 		}
 		values = append(values, numbers...)
+	}
+	if streamed, ok := mix.Family.(tasks.Streamed); ok {
+		values = append(values, tensors.FromShape(blockOf(streamed, stack[0].Train.Batch)), int32(0))
 	}
 	if p.tap != nil && len(tap) == 0 {
 		tap = p.tap.Inputs

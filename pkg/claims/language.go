@@ -1,0 +1,134 @@
+package claims
+
+import (
+	"fmt"
+	"slices"
+
+	"raretask/pkg/corpus"
+	"raretask/pkg/probe"
+	"raretask/pkg/results"
+)
+
+const (
+	// AccuracyEffect is the least difference in accuracy on unseen instances of a novel task that counts.
+	AccuracyEffect = .2
+	// Expressed is the accuracy above which a net counts as able to express the novel task.
+	Expressed = .8
+)
+
+// Novel is how much nets tell of the unseen instances of a novel task, by width, and what was changed for it.
+type Novel struct {
+	Width    int
+	Setting  NovelSetting
+	Accuracy BySeed // share of the test instances whose label is the likeliest token, at the end of training
+}
+
+// NovelSetting is what conditions of runs on a language with a novel task differ in beside width.
+type NovelSetting struct {
+	Samples   int // instances in every batch
+	Steps     int
+	Rate      float64
+	Sharpness float64 // of the language: 0 is none to learn
+}
+
+// Novels returns the accuracies of runs, by width and setting.
+func Novels(runs results.Runs) ([]Novel, error) {
+	vary := []string{"net.width", "train.rate", "train.steps", "train.warmup", "train.injection.samples", "mixture.sharpness"}
+	if err := runs.Need(results.Design{Vary: vary, Columns: []string{probe.TestAccuracy}, Final: true, Absent: true}); err != nil {
+		return nil, err
+	}
+	var all []Novel
+	widths, byWidth := results.By(runs, results.Width)
+	for _, w := range widths {
+		settings := map[NovelSetting]results.Runs{}
+		var order []NovelSetting
+		for _, r := range byWidth[w] {
+			language, ok := r.Mixture.Settings.(corpus.LanguageSettings)
+			if !ok || r.Train.Injection.Gap != 1 {
+				return nil, fmt.Errorf("claims: run %s: want a language with instances of the novel task in every batch", r.ID)
+			}
+			s := NovelSetting{r.Train.Injection.Samples, r.Train.Steps, r.Train.Rate, language.Sharpness}
+			if settings[s] == nil {
+				order = append(order, s)
+			}
+			settings[s] = append(settings[s], r)
+		}
+		for _, s := range order {
+			accuracy, err := perSeed(runs, settings[s], func(r *results.Run) float64 { return Final(r, probe.TestAccuracy, 1) })
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, Novel{w, s, accuracy})
+		}
+	}
+	return all, nil
+}
+
+// NovelClaims returns what the paper claims of a novel task in a language, for each narrow width that has controls beside the largest
+// width: that it fails at a frequency at which the largest one learns, that more of the task rescues it, that it could express the task,
+// and that neither rates nor time nor anything but a language to learn are to blame. main are two frequencies at all widths; controls
+// change one thing of the rarer one at the narrow widths. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
+func NovelClaims(main, controls results.Runs) ([]Claim, error) {
+	base, err := Novels(main)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := Novels(controls)
+	if err != nil {
+		return nil, err
+	}
+	wide := base[len(base)-1].Width
+	of := func(width int, frequent bool) (Novel, error) {
+		own := slices.DeleteFunc(slices.Clone(base), func(n Novel) bool { return n.Width != width })
+		if len(own) != 2 {
+			return Novel{}, fmt.Errorf("claims: %d settings of width %d: want two frequencies", len(own), width)
+		}
+		slices.SortFunc(own, func(a, b Novel) int { return a.Setting.Samples - b.Setting.Samples })
+		if frequent {
+			return own[1], nil
+		}
+		return own[0], nil
+	}
+	large, err := of(wide, false)
+	if err != nil {
+		return nil, err
+	}
+	var all []Claim
+	widths, _ := results.By(controls, results.Width)
+	for _, w := range widths {
+		rare, err := of(w, false)
+		if err != nil {
+			return nil, err
+		}
+		frequent, err := of(w, true)
+		if err != nil {
+			return nil, err
+		}
+		add := func(id, name string, effect BySeed, minimum float64) {
+			all = append(all, Claim{ID: fmt.Sprintf("%s-%d", id, w), Name: fmt.Sprintf("N = %d %s", w, name), Effect: effect, Minimum: minimum})
+		}
+		add("size", fmt.Sprintf("tells less of the rare task than N = %d", wide), Paired(large.Accuracy, rare.Accuracy), AccuracyEffect)
+		add("frequency", "is rescued by a higher frequency", Paired(frequent.Accuracy, rare.Accuracy), AccuracyEffect)
+		best := rare
+		for _, c := range changed {
+			if c.Width != w {
+				continue
+			}
+			plain := c.Setting
+			plain.Rate = rare.Setting.Rate
+			switch {
+			case c.Setting.Samples != rare.Setting.Samples:
+				add("expressed", "can express the task, alone", c.Accuracy, Expressed)
+			case c.Setting.Sharpness != rare.Setting.Sharpness:
+				add("structure", "learns it beside a language without structure", Paired(c.Accuracy, rare.Accuracy), AccuracyEffect)
+			case c.Setting.Steps != rare.Setting.Steps:
+				add("time", fmt.Sprintf("tells less than N = %d even after %g times the steps", wide,
+					float64(c.Setting.Steps)/float64(rare.Setting.Steps)), Paired(large.Accuracy, c.Accuracy), AccuracyEffect)
+			case plain == rare.Setting && c.Accuracy.Interval().better(best.Accuracy.Interval(), false):
+				best = c
+			}
+		}
+		add("rate", fmt.Sprintf("tells less than N = %d at the best of its rates", wide), Paired(large.Accuracy, best.Accuracy), AccuracyEffect)
+	}
+	return all, nil
+}

@@ -1,0 +1,73 @@
+package claims
+
+import (
+	"strings"
+	"testing"
+
+	"raretask/pkg/corpus"
+	"raretask/pkg/probe"
+	"raretask/pkg/results"
+	"raretask/pkg/spec"
+)
+
+// speakers returns five seeds of language models of each width and setting with accuracies of their own.
+func speakers(accuracy func(width int, s NovelSetting) float64, settings []NovelSetting, widths ...int) (runs results.Runs) {
+	base := spec.Default()
+	base.Mixture.Family, base.Mixture.Tasks = "language", 2
+	base.Net = spec.NewNet("transformer", 8)
+	for _, w := range widths {
+		for _, s := range settings {
+			for seed := range uint32(5) {
+				r := base
+				r.Mixture.Settings = corpus.LanguageSettings{Vocabulary: 20, Window: 6, Rank: 3, Sharpness: s.Sharpness, Task: corpus.Comparison, Symbols: 5}
+				r.Net.Width, r.Train.Seed, r.Train.Rate, r.Train.Steps = w, seed, s.Rate, s.Steps
+				r.Train.Injection = spec.Injection{Task: 2, Gap: 1, Samples: s.Samples}
+				value := accuracy(w, s) + .01*float64(seed)
+				runs = append(runs, results.NewRun(r, []int{s.Steps}, map[string][]float64{probe.TestAccuracy: {value}}))
+			}
+		}
+	}
+	return runs
+}
+
+// Verdicts follow the world: one in which narrow nets lack capacity, one in which their rate was wrong, one in which nothing is learned.
+func TestNovelClaims(t *testing.T) {
+	plain := NovelSetting{1, 100, .1, 2}
+	more, alone, loose, long, fast := plain, plain, plain, plain, plain
+	more.Samples, alone.Samples, loose.Sharpness, long.Steps, fast.Rate = 8, 16, 0, 400, .3
+	for name, c := range map[string]struct {
+		accuracy func(width int, s NovelSetting) float64
+		want     string // verdicts of size, frequency, expressed, structure, time, rate: Supported, Not
+	}{
+		"capacity": {func(width int, s NovelSetting) float64 {
+			if width == 64 || s.Samples > 1 || s.Sharpness == 0 {
+				return .9
+			}
+			return .3
+		}, "SSSSSS"},
+		"rate": {func(width int, s NovelSetting) float64 {
+			if width == 64 || s.Samples > 1 || s.Rate == .3 {
+				return .9
+			}
+			return .3
+		}, "SSSNSN"},
+		"nothing": {func(int, NovelSetting) float64 { return .1 }, "NNNNNN"},
+	} {
+		main := speakers(c.accuracy, []NovelSetting{plain, more}, 8, 64)
+		controls := speakers(c.accuracy, []NovelSetting{alone, loose, long, fast}, 8)
+		all, err := NovelClaims(main, controls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, claim := range all {
+			got += strings.ToUpper(claim.Verdict()[:1])
+		}
+		if got != c.want {
+			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
+		}
+	}
+	if _, err := NovelClaims(speakers(func(int, NovelSetting) float64 { return 0 }, []NovelSetting{plain}, 8, 64), nil); err == nil {
+		t.Error("one frequency and no controls: want an error")
+	}
+}
