@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"raretask/pkg/backend"
+	"raretask/pkg/net"
 	"raretask/pkg/spec"
 )
 
@@ -32,6 +33,10 @@ func Cases(steps int) ([]Case, error) {
 	oneStream := spec.Vary("train.data", 0)
 	parity := []spec.Axis{spec.Vary("mixture.tasks", 100), spec.Vary("mixture.bits", 64), spec.Vary("train.batch", 1024),
 		spec.Vary("net.width", 16, 32, 64, 128, 256, 512), spec.Vary("train.seed", seeds...), spec.Vary("train.steps", 500)}
+	miniature := []spec.Axis{spec.Vary("net.width", 8, 16, 32, 64), spec.Vary("train.seed", 0, 1, 2, 3, 4), spec.Vary("train.rate", 3e-3),
+		oneStream}
+	decoder := []spec.Axis{spec.Vary("net.width", 128), spec.Vary("net.layers", 4), spec.Vary("mixture.window", 128),
+		spec.Vary("train.rate", 3e-3), spec.Vary("train.steps", 1000), spec.Vary("train.warmup", 50)}
 	var cases []Case
 	for _, c := range []struct {
 		name, about, preset, scale string
@@ -43,6 +48,8 @@ func Cases(steps int) ([]Case, error) {
 		{"fig2-quick", "Figure 2 at the reduced scale, as committed", "fig2", "quick", 400, reduced},
 		{"parity", "multitask sparse parity, one data stream for all seeds", "parity", "quick", 120, append(slices.Clip(parity), oneStream)},
 		{"parity-streams", "multitask sparse parity, a data stream for each seed", "parity", "quick", 120, parity},
+		{"language", "the miniature's decoders, one data stream for all seeds", "fig5", "quick", 105, miniature},
+		{"decoder", "one decoder of 4 layers and width 128 on windows of 128 tokens", "fig5", "quick", 14, decoder},
 	} {
 		sweep, err := spec.Load(c.preset, c.scale)
 		if err != nil {
@@ -77,6 +84,22 @@ func (c Case) seeds() int {
 		}
 	}
 	return n
+}
+
+// language reports whether the case trains decoders of tokens.
+func (c Case) language() bool {
+	_, decoder := c.Runs[0].New().(net.Decoder)
+	return decoder
+}
+
+// programs returns which programs train the case: ours and those peers that have one for it. Our algorithm sorts a batch by its tasks'
+// readouts, of which a decoder has one for all.
+func (c Case) programs(peers []string) []string {
+	names := append([]string{ours}, peers...)
+	if c.language() {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == tiles })
+	}
+	return names
 }
 
 // at returns the case's runs on the data of a round: every round trains from the same initial values on fresh data.
@@ -123,7 +146,10 @@ func Run(ctx context.Context, b *backend.Backend, s Settings) (*Report, error) {
 	machine := Machine{CPU: cpuName(), Cores: runtime.NumCPU(), Backend: b.Identity.Name + ", " + b.Identity.Version}
 	report := &Report{Machine: machine, Rounds: s.Rounds}
 	gauge := &gauge{backend: b}
-	tell := &teller{progress: s.Progress, total: len(s.Cases) * (len(s.Peers) + 1) * (s.Rounds + 1)}
+	tell := &teller{progress: s.Progress}
+	for _, c := range s.Cases {
+		tell.total += len(c.programs(s.Peers)) * (s.Rounds + 1)
+	}
 	for _, c := range s.Cases {
 		result, err := runCase(ctx, b, c, s, gauge, tell)
 		if err != nil {
@@ -169,7 +195,7 @@ func runCase(ctx context.Context, b *backend.Backend, c Case, s Settings, gauge 
 			t.close()
 		}
 	}()
-	for _, name := range append([]string{ours}, s.Peers...) {
+	for _, name := range c.programs(s.Peers) {
 		t := &contender{Program: Program{Name: name}}
 		contenders = append(contenders, t)
 		err := tell.doing(fmt.Sprintf("%s: %s compiles", c.Name, name), func() (err error) {

@@ -109,20 +109,9 @@ func TestReportHasItsKeysWithoutPeers(t *testing.T) {
 // What the peers are compared on is the same training: same initial values, optimizer, clipping, schedule and mixture. On a small
 // sweep a decay, rate or clip that differs moves the loss by more than its noise.
 func TestPeersTrainTheSame(t *testing.T) {
-	l, err := lab.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	python, ok := l.PeersPython()
-	if !ok {
-		t.Skip("the peers' environment is not installed; `go run ./pkg/cmd/raretask bench --peers` installs it")
-	}
-	if testing.Short() {
-		t.Skip("starts six Python processes that compile")
-	}
-	for _, c := range []Case{small(t, false, 100), smallParity(t, true, 100)} {
-		settings := Settings{Cases: []Case{c}, Rounds: 4, Threads: 1, Peers: []string{"jax", "jax-tiles", "torch"},
-			Python: python, Environment: l.PeersEnvironment()}
+	settings := withPeers(t)
+	for _, c := range []Case{small(t, false, 100), smallParity(t, true, 100), smallLanguage(t, false, 100)} {
+		settings.Cases, settings.Rounds, settings.Peers = []Case{c}, 4, []string{"jax", "jax-tiles", "torch"}
 		report, err := Run(context.Background(), backendtest.XLA(t), settings)
 		if err != nil {
 			t.Fatal(err)
@@ -137,10 +126,27 @@ func TestPeersTrainTheSame(t *testing.T) {
 				t.Errorf("%s, shared %v: %s: off by %.2g, %.1f standard errors: want the same training", c.Name, c.Shared, p.Name, p.Off, p.Noise)
 			}
 		}
-		if r.Ratio == nil || len(r.Peers) != 3 {
+		if r.Ratio == nil || len(r.Peers) != len(c.programs(settings.Peers))-1 {
 			t.Errorf("ratio %v of peers %v: want all", r.Ratio, r.Peers)
 		}
 	}
+}
+
+// withPeers returns settings in which the peers run, each on one core. A test is skipped where they are not installed or time is short.
+func withPeers(t *testing.T) Settings {
+	t.Helper()
+	l, err := lab.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	python, ok := l.PeersPython()
+	if !ok {
+		t.Skip("the peers' environment is not installed; `go run ./pkg/cmd/raretask bench --peers` installs it")
+	}
+	if testing.Short() {
+		t.Skip("starts Python processes that compile")
+	}
+	return Settings{Threads: 1, Python: python, Environment: l.PeersEnvironment()}
 }
 
 func TestPeerThatDoesNotStartIsRecorded(t *testing.T) {
@@ -181,7 +187,7 @@ func TestCasesAreTheIssues(t *testing.T) {
 		runs, seeds int
 		shared      bool
 	}{"fig2": {32, 4, true}, "fig2-streams": {32, 4, false}, "fig2-quick": {24, 3, false},
-		"parity": {24, 4, true}, "parity-streams": {24, 4, false}}
+		"parity": {24, 4, true}, "parity-streams": {24, 4, false}, "language": {20, 5, true}, "decoder": {1, 1, true}}
 	for _, c := range cases {
 		w, ok := want[c.Name]
 		if !ok {
@@ -190,6 +196,9 @@ func TestCasesAreTheIssues(t *testing.T) {
 		delete(want, c.Name)
 		if len(c.Runs) != w.runs || c.seeds() != w.seeds || c.Shared != w.shared || c.Timed != 7 {
 			t.Errorf("%s: %d runs, %d seeds, shared %v, %d steps; want %+v, 7", c.Name, len(c.Runs), c.seeds(), c.Shared, c.Timed, w)
+		}
+		if err := trainable(c.Runs[0]); err != nil {
+			t.Errorf("%s: %v", c.Name, err)
 		}
 		first, second := c.at(0), c.at(1)
 		for i := range first {

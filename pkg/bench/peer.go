@@ -18,7 +18,10 @@ import (
 	"time"
 
 	"raretask/pkg/backend"
+	"raretask/pkg/corpus"
+	"raretask/pkg/net"
 	"raretask/pkg/spec"
+	"raretask/pkg/train"
 	"raretask/tasks"
 )
 
@@ -41,11 +44,14 @@ type array struct {
 // work is a case as peers are told of it.
 type work struct {
 	spec.Train             // of the first run
-	Steps      int         `json:"steps"` // of a round
-	Coded      bool        `json:"coded"` // one readout for all tasks: sparse parity; else linear regression
+	Steps      int         `json:"steps"`     // of a round
+	All        int         `json:"all_steps"` // of the whole training, with which a cosine ends
+	Since      int         `json:"since"`     // steps done where the mean training loss of a round begins
+	Family     string      `json:"family"`    // of layouts
 	Dim        int         `json:"dim"`
 	Amplitude  [][]float32 `json:"amplitude"` // regression: K x d_T square roots of each task's eigenvalues
 	Subsets    [][]int     `json:"subsets"`   // parity: K x k bits
+	Language   *language   `json:"language"`  // language
 	Frequency  []float64   `json:"frequency"`
 	Nets       [][]array   `json:"nets"` // of each width
 	Seeds      int         `json:"seeds"`
@@ -53,6 +59,15 @@ type work struct {
 	Threads    int         `json:"threads"`
 	Initial    string      `json:"initial_file"`
 	Final      string      `json:"final_file"`
+}
+
+// language is what peers must know of decoders beside their weights, and of the windows that these learn.
+type language struct {
+	net.TransformerSettings             // a width below Head has one head of its size
+	Window                  int         `json:"window"`
+	Cumulative              [][]float32 `json:"cumulative"` // of the next token [V+1, V]; the last row is of a window's first one
+	Instances               [][]int32   `json:"instances"`  // of the novel task, for training [n, 4]
+	Injected                int         `json:"injected"`   // windows of every batch that begin with one of them
 }
 
 // newPeer starts a peer and waits until it has compiled.
@@ -95,18 +110,43 @@ func newPeer(ctx context.Context, s Settings, c Case, folder string, p *Program)
 	return r, nil
 }
 
-// layouts are the weights of the nets that the peers have programs for, by whether one readout serves all tasks.
-var layouts = map[bool][]string{false: {"encoder", "decoder"}, true: {"weight1", "bias1", "code", "readout", "readout_bias"}}
+// layouts returns the weights of the nets that the peers have programs for, by family; layers is how many a decoder has.
+func layouts(family string, layers int) []string {
+	switch family {
+	case "regression":
+		return []string{"encoder", "decoder"}
+	case "parity":
+		return []string{"weight1", "bias1", "code", "readout", "readout_bias"}
+	case "language":
+		names := []string{"embedding"}
+		for l := range layers {
+			for _, of := range []string{"qkv", "out", "up_gate", "down"} {
+				names = append(names, fmt.Sprint(of, l+1))
+			}
+		}
+		return append(names, "readout")
+	}
+	return nil
+}
 
 // trainable says what the peers have no program for.
 func trainable(run spec.Run) error {
-	names := []string{}
+	names, layers, grouped := []string{}, 0, false
 	for _, a := range arraysOf(run) {
 		names = append(names, a.Name)
 	}
-	if !slices.Equal(names, layouts[run.Mixture.Signature().Coded]) || run.Net.Parameterization == "mup" {
-		return fmt.Errorf("the peers train a linear bottleneck on tasks with readouts of their own and an mlp of one hidden layer "+
-			"on coded ones, not %s on %s", run.Net.Kind, run.Mixture.Family)
+	injection := spec.Injection{}
+	if t, ok := run.New().(*net.Transformer); ok {
+		layers, grouped = t.Layers, t.Group > 1
+		injection = spec.Injection{Task: corpus.Novel + 1, Gap: 1, Samples: max(1, run.Train.Injection.Samples)}
+	}
+	if !slices.Equal(names, layouts(run.Mixture.Family, layers)) || grouped || run.Net.Parameterization == "mup" {
+		return fmt.Errorf("the peers train a linear bottleneck on regression, an mlp of one hidden layer on parity and OLMo's decoder "+
+			"on a language, not %s on %s", run.Net.Kind, run.Mixture.Family)
+	}
+	if run.Train.Injection != injection {
+		return fmt.Errorf("the peers know no injection schedule but one: some windows of a language in every batch (gap: 1), not %+v",
+			run.Train.Injection)
 	}
 	return nil
 }
@@ -121,13 +161,20 @@ func newWork(c Case, folder, program string) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	w := work{Train: run.Train, Steps: c.Timed, Coded: m.Family.Signature().Coded, Dim: m.Family.Signature().Input.Size(),
-		Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
+	w := work{Train: run.Train, Steps: c.Timed, All: run.Train.Steps, Since: since(run.Train.Steps, c.Timed), Family: run.Mixture.Family,
+		Dim: m.Family.Signature().Input.Size(), Frequency: m.Frequency, Seeds: c.seeds(), Shared: c.Shared,
 		Initial: filepath.Join(folder, initialFile), Final: filepath.Join(folder, program)}
-	for k := range m.Tasks() {
-		if family, ok := m.Family.(tasks.Spectral); ok {
-			w.Amplitude = append(w.Amplitude, amplitudes(family.Spectra()[k]))
-		} else {
+	switch family := m.Family.(type) {
+	case tasks.Spectral:
+		for _, spectrum := range family.Spectra() {
+			w.Amplitude = append(w.Amplitude, amplitudes(spectrum))
+		}
+	case interface{ Bigrams() *corpus.Language }:
+		bigrams := family.Bigrams()
+		w.Language = &language{TransformerSettings: run.Net.Settings.(net.TransformerSettings), Window: bigrams.Window,
+			Cumulative: bigrams.Constants()[0].([][]float32), Instances: bigrams.Injected.Train, Injected: run.Train.Injection.Samples}
+	default:
+		for k := range m.Tasks() {
 			w.Subsets = append(w.Subsets, m.Family.Relevant(k))
 		}
 	}
@@ -135,6 +182,13 @@ func newWork(c Case, folder, program string) (work, error) {
 		w.Nets = append(w.Nets, arraysOf(c.Runs[i]))
 	}
 	return w, nil
+}
+
+// since returns how many steps are done where the mean training loss begins that our program reports after some of all steps.
+func since(steps, after int) int {
+	begins := train.LossSteps(steps)
+	at, _ := slices.BinarySearch(begins, after)
+	return begins[max(0, at-1)]
 }
 
 // amplitudes returns the square roots of a task's eigenvalues.

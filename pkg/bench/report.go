@@ -26,13 +26,14 @@ type Result struct {
 	Timed     int                `json:"timed_steps"` // of a round
 	Ours      float64            `json:"ours"`
 	Peers     map[string]float64 `json:"peers"`
-	Ratio     *float64           `json:"ratio"`       // ours to the fastest peer's, without JAX given our algorithm; null without peers
-	PeakShare float64            `json:"peak_share"`  // useful products a second, compile apart, relative to Machine.Peak
-	Products  float64            `json:"gflop"`       // operations that a step of all runs needs, 1e9: products, own decoders
-	Traffic   float64            `json:"traffic_mb"`  // estimate of what a step of all runs reads and writes, 1e6 bytes
-	Floor     float64            `json:"floor_ms"`    // a step's products at Machine.Peak and then its traffic at Machine.Bandwidth
-	Measure   string             `json:"compared_by"` // the loss by which trainings are compared
-	Programs  []Program          `json:"programs"`    // ours first
+	Ratio     *float64           `json:"ratio"`            // ours to the fastest peer's, without JAX given our algorithm; null without peers
+	PeakShare float64            `json:"peak_share"`       // useful products a second, compile apart, relative to Machine.Peak
+	Tokens    int                `json:"tokens,omitempty"` // that a step of all runs reads; 0: of no language
+	Products  float64            `json:"gflop"`            // operations that a step of all runs needs, 1e9: products, own decoders
+	Traffic   float64            `json:"traffic_mb"`       // estimate of what a step of all runs reads and writes, 1e6 bytes
+	Floor     float64            `json:"floor_ms"`         // a step's products at Machine.Peak and then its traffic at Machine.Bandwidth
+	Measure   string             `json:"compared_by"`      // the loss by which trainings are compared
+	Programs  []Program          `json:"programs"`         // ours first
 }
 
 // Program is one of the programs that trained a case.
@@ -66,6 +67,9 @@ func newResult(c Case, contenders []*contender) *Result {
 		r.Programs = append(r.Programs, p)
 	}
 	r.Products, r.Traffic = cost(c)
+	if c.language() {
+		r.Tokens = len(c.Runs) * tokens(c.Runs[0])
+	}
 	return r
 }
 
@@ -134,6 +138,9 @@ func moments(outcomes []outcome, first, runs int) (mean, variance float64) {
 	return mean, variance
 }
 
+// tokens returns how many tokens a step of a run of a language reads.
+func tokens(run spec.Run) int { return run.Train.Batch * run.Mixture.Signature().Input.Size() }
+
 // cost returns what a step of all runs needs: products in 1e9 floating-point operations, traffic in 1e6 bytes.
 //
 //	products  first layer, forward and its gradient: 2 · 2BDN for each run, D without the code of the task; own decoder or
@@ -143,8 +150,11 @@ func moments(outcomes []outcome, first, runs int) (mean, variance float64) {
 //	          tile and task, forward and backward; of the inputs, four passes over B x D for each stream: random words,
 //	          normals, and the reading of these by two products
 //
-// Traffic that stays in the caches counts too, so it is an estimate from above.
+// Traffic that stays in the caches counts too, so it is an estimate from above. Of decoders see languageCost.
 func cost(c Case) (products, traffic float64) {
+	if c.language() {
+		return languageCost(c)
+	}
 	run := c.Runs[0]
 	of := run.Mixture.Signature()
 	batch, dim, outputs := float64(run.Train.Batch), float64(of.Input.Size()), float64(of.Outputs)
@@ -160,14 +170,36 @@ func cost(c Case) (products, traffic float64) {
 	return products / 1e9, traffic / 1e6
 }
 
+// languageCost is cost of a case that trains decoders.
+//
+//	products  forward and two gradients: 6 for each token and weight that it uses, and in each layer, for scores and sums of attention,
+//	          12N for each pair of tokens of which one sees the other (Cost of net.Net)
+//	traffic   of the optimizer as in cost; of the activations, five passes: written and read forward, read backward, gradients written
+//	          and read; of the drawing, two passes over the distribution of each token, picked and compared, for each stream
+func languageCost(c Case) (products, traffic float64) {
+	for _, r := range c.Runs {
+		used, activations := r.New().Cost()
+		batch := float64(r.Train.Batch)
+		products += 6 * batch * float64(used)
+		traffic += 4 * (5*batch*float64(activations) + 10*float64(r.Parameters()))
+	}
+	run := c.Runs[0]
+	traffic += float64(len(spec.Stacks(c.Runs))) * 4 * 2 * float64(tokens(run)*run.Mixture.Signature().Outputs)
+	return products / 1e9, traffic / 1e6
+}
+
 // Markdown returns the report as tables.
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores; %s.\nMatrix product of this backend %.0f GFLOP/s, adding arrays %.1f GB/s (medians over the run).\n",
 		r.Machine.CPU, r.Machine.Cores, r.Machine.Backend, r.Machine.Peak, r.Machine.Bandwidth)
 	for _, c := range r.Cases {
-		fmt.Fprintf(&b, "\n**%s**: %s. %d runs of %d steps; medians over %d rounds of %d steps.\n\n",
-			c.Name, c.About, c.Runs, c.Steps, r.Rounds, c.Timed)
+		runs := fmt.Sprintf("%d runs", c.Runs)
+		if c.Runs == 1 {
+			runs = "One run"
+		}
+		fmt.Fprintf(&b, "\n**%s**: %s. %s of %d steps; medians over %d rounds of %d steps.\n\n",
+			c.Name, c.About, runs, c.Steps, r.Rounds, c.Timed)
 		b.WriteString("| program | compile, s | step of all runs, ms (range) | processor, ms | model-steps/s, compile apart | … included | " +
 			"off ours in " + c.Measure + " |\n|---|---|---|---|---|---|---|\n")
 		for _, p := range c.Programs {
@@ -179,15 +211,37 @@ func (r *Report) Markdown() string {
 			if p.Name == ours {
 				rate, off = c.Ours, ""
 			}
-			fmt.Fprintf(&b, "| %s | %.1f | %.3g (%.3g–%.3g) | %.3g | %.0f | %.0f | %s |\n",
-				p.Name, p.Compile, p.Step, p.Range[0], p.Range[1], p.CPU, float64(c.Runs)/p.Step*1e3, rate, off)
+			fmt.Fprintf(&b, "| %s | %.1f | %.3g (%.3g–%.3g) | %.3g | %s | %s | %s |\n",
+				p.Name, p.Compile, p.Step, p.Range[0], p.Range[1], p.CPU, digits(float64(c.Runs)/p.Step*1e3), digits(rate), off)
 		}
 		fmt.Fprintf(&b, "\nA step needs %.3g GFLOP of products and moves about %.0f MB: %.3g ms at the measured rates; "+
 			"we reach %.0f%% of the product peak.", c.Products, c.Traffic, c.Floor, 100*c.PeakShare)
 		if c.Ratio != nil {
 			fmt.Fprintf(&b, " Against the fastest peer, compile included: %.1fx.", *c.Ratio)
 		}
+		if c.Tokens > 0 {
+			fmt.Fprintf(&b, " %s.", c.throughput())
+		}
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// digits returns a rate as a whole number, one below 10 with two digits.
+func digits(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.1f", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}
+
+// throughput says how many tokens a second each program reads, compile apart.
+func (r *Result) throughput() string {
+	var all []string
+	for _, p := range r.Programs {
+		if p.Error == "" {
+			all = append(all, p.Name+" "+digits(float64(r.Tokens)/p.Step))
+		}
+	}
+	return "Thousands of tokens a second, compile apart: " + strings.Join(all, ", ")
 }

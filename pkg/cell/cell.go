@@ -78,7 +78,7 @@ func run(s *spec.Sweep) (results.Runs, error) {
 		line.end(html.EscapeString(err.Error()))
 		return nil, err
 	}
-	if dir != "" && s.Metrics != nil {
+	if dir != "" && s.Asks() {
 		if err := runs.Publish(dir); err != nil {
 			return nil, err
 		}

@@ -151,7 +151,11 @@ func Note(text string) {
 func Allocation(s *spec.Sweep) {
 	measured := *s
 	measured.Metrics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Metrics, allocation.Metrics))))
-	for _, r := range Run(&measured) {
+	runs := Run(&measured)
+	if dir := publishing(s.Scale); dir != "" {
+		Check(runs.Publish(dir)) // tables read what no design names
+	}
+	for _, r := range runs {
 		headers, rows, err := allocation.Table(r)
 		Check(err)
 		text := fmt.Sprintf("width %d, seed %d", r.Net.Width, r.Train.Seed)

@@ -19,7 +19,8 @@ func speakers(accuracy func(width int, s NovelSetting) float64, settings []Novel
 		for _, s := range settings {
 			for seed := range uint32(5) {
 				r := base
-				r.Mixture.Settings = corpus.LanguageSettings{Vocabulary: 20, Window: 6, Rank: 3, Sharpness: s.Sharpness, Task: corpus.Comparison, Symbols: 5}
+				r.Mixture.Settings = corpus.LanguageSettings{Vocabulary: 20, Window: 6, Rank: 3, Sharpness: s.Sharpness, Task: corpus.Comparison,
+					Symbols: 5}
 				r.Net.Width, r.Train.Seed, r.Train.Rate, r.Train.Steps = w, seed, s.Rate, s.Steps
 				r.Train.Injection = spec.Injection{Task: 2, Gap: 1, Samples: s.Samples}
 				value := accuracy(w, s) + .01*float64(seed)

@@ -71,7 +71,12 @@ func (s LanguageSettings) Signature(k int) tasks.Signature {
 func (s LanguageSettings) Injects() (kind string, symbols int) { return s.Task, s.Symbols }
 
 // Family implements tasks.Settings.
-func (s LanguageSettings) Family(k int) (tasks.Family, error) { return NewLanguage(s) }
+func (s LanguageSettings) Family(int) (tasks.Family, error) {
+	if s.Window > longest {
+		return NewLong(s)
+	}
+	return NewLanguage(s)
+}
 
 // Language is a bigram language of limited rank, and a novel task:
 //
@@ -209,6 +214,9 @@ func (l *Language) Bind(constants []*Node) tasks.Family {
 	bound.cumulative, bound.train, bound.test = constants[0], constants[1], constants[2]
 	return &bound
 }
+
+// Bigrams returns the language itself, of families that are one.
+func (l *Language) Bigrams() *Language { return l }
 
 // Novel implements Family.
 func (l *Language) Novel() Task { return l.Injected }

@@ -216,3 +216,44 @@ func TestLanguageIsChecked(t *testing.T) {
 		t.Error("three tasks are none too many")
 	}
 }
+
+// Long windows, which the host draws, are of the same language: tokens follow each other as the table says, in training and in what is
+// held for evaluation.
+func TestLongWindows(t *testing.T) {
+	s := tiny(Comparison)
+	s.Window = longest + 8
+	family, err := s.Family(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := family.(*Long)
+	const rows = 2000
+	trained := make([]int32, rows*s.Window)
+	if err := l.Gather(1, 2, rows, trained); err != nil {
+		t.Fatal(err)
+	}
+	var windows [][]int32
+	for w := range slices.Chunk(trained, s.Window) {
+		windows = append(windows, w)
+	}
+	for name, all := range map[string][][]int32{"training": windows, "held": l.heldOut} {
+		pairs, from, first := map[[2]int32]float64{}, make([]float64, s.Vocabulary), make([]float64, s.Vocabulary)
+		for _, w := range all {
+			first[w[0]]++
+			for i := range len(w) - 1 {
+				pairs[[2]int32{w[i], w[i+1]}]++
+				from[w[i]]++
+			}
+		}
+		for a, n := range from {
+			if p := float64(len(all)) * l.Stationary[a]; math.Abs(first[a]-p) > 5*math.Sqrt(p)+1 {
+				t.Errorf("%s: %g windows begin with %d, want %g", name, first[a], a, p)
+			}
+			for b, p := range l.Next[a] {
+				if got := pairs[[2]int32{int32(a), int32(b)}]; math.Abs(got-n*p) > 5*math.Sqrt(n*p)+1 {
+					t.Errorf("%s: %d after %d %g times of %g, want %g", name, b, a, got, n, n*p)
+				}
+			}
+		}
+	}
+}

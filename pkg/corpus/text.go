@@ -6,9 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-	"gonum.org/v1/gonum/floats"
 
 	"raretask/tasks"
 )
@@ -26,7 +24,7 @@ const (
 
 // TextSettings are those of Text.
 type TextSettings struct {
-	Source     string  `yaml:"source" json:"source" about:"go: comments and a book of the Go toolchain's source; or a pattern of files of tokens"`
+	Source     string  `yaml:"source" json:"source" about:"go: comments and a book of Go's own source; or a pattern of files of tokens"`
 	Type       string  `yaml:"type" json:"type" about:"of tokens in files: bytes, uint16 or uint32, little-endian as OLMo's shards"`
 	Vocabulary int     `yaml:"vocabulary" json:"vocabulary" about:"tokens V; those of files are below it"`
 	Window     int     `yaml:"window" json:"window" about:"tokens of a sample L"`
@@ -42,7 +40,6 @@ type TextSettings struct {
 const (
 	largestTokens     = 1 << 18 // of a vocabulary that is only counted
 	largestTextWindow = 1 << 15
-	heldWindows       = 4096 // at most, that samples which are not trained on are of
 )
 
 // Check implements tasks.Settings. Files that are there must be whole numbers of tokens; where there are none a run can be planned, as on a
@@ -105,10 +102,8 @@ type Text struct {
 	Source    *Source
 	Frequency []float64 // of each token [V]
 
-	held               []int // of each domain, from which token on it is held out
-	heldOut            [][]int32
-	rows               *Node // of a graph: windows [B, L] that a batch is made of
-	heldW, train, test *Node // of a graph, in place of Constants
+	trained []int // of each domain, how many tokens training sees; the rest is held out
+	streamed
 }
 
 // NewText returns the text and task of settings that have passed Check. It returns an error for tokens beyond the vocabulary, a window
@@ -123,12 +118,12 @@ func NewText(s TextSettings) (*Text, error) {
 		return nil, err
 	}
 	for _, d := range source.Domains {
-		held := d.Len() - int(s.Held*float64(d.Len()))
-		if held < s.Window || d.Len()-held < s.Window {
+		trained := d.Len() - int(s.Held*float64(d.Len()))
+		if trained < s.Window || d.Len()-trained < s.Window {
 			return nil, fmt.Errorf("corpus: %s has %d tokens for training and %d held out: want at least mixture.window (%d) of each",
-				d.Name, held, d.Len()-held, s.Window)
+				d.Name, trained, d.Len()-trained, s.Window)
 		}
-		t.held = append(t.held, held)
+		t.trained = append(t.trained, trained)
 	}
 	var candidates []int32
 	for token, f := range t.Frequency {
@@ -142,22 +137,19 @@ func NewText(s TextSettings) (*Text, error) {
 	}
 	random := rand.New(rand.NewPCG(uint64(s.Seed), 7))
 	t.Injected = newTask(s.Task, candidates, s.Symbols, random)
-	t.heldOut = t.Windows(random, min(heldWindows, 1<<22/s.Window))
+	t.streamed = newStreamed(t.Injected, t.Windows(random, heldRows(s.Window)))
 	return t, nil
 }
 
 // Novel implements Family.
 func (t *Text) Novel() Task { return t.Injected }
 
-// Instances implements Family.
-func (t *Text) Instances() (train, test *Node) { return t.train, t.test }
-
 // Windows implements Family: of what is held out, any file's in proportion to its length.
 func (t *Text) Windows(random *rand.Rand, n int) [][]int32 {
 	windows := make([][]int32, n)
 	for i := range windows {
 		windows[i] = make([]int32, t.Window)
-		t.draw(random, windows[i], func(d int) (from, to int) { return t.held[d], t.Source.Domains[d].Len() })
+		t.draw(random, windows[i], func(d int) (from, to int) { return t.trained[d], t.Source.Domains[d].Len() })
 	}
 	return windows
 }
@@ -165,7 +157,7 @@ func (t *Text) Windows(random *rand.Rand, n int) [][]int32 {
 // HeldOut draws windows of what is held out of one domain.
 func (t *Text) HeldOut(random *rand.Rand, domain, n int) [][]int32 {
 	windows := make([][]int32, n)
-	from, to := t.held[domain], t.Source.Domains[domain].Len()
+	from, to := t.trained[domain], t.Source.Domains[domain].Len()
 	for i := range windows {
 		windows[i] = make([]int32, t.Window)
 		t.Source.Domains[domain].Read(from+random.IntN(to-from-t.Window+1), windows[i])
@@ -194,14 +186,11 @@ func (t *Text) draw(random *rand.Rand, window []int32, part func(domain int) (fr
 
 // windows returns how many whole windows the text has for training, one after the other.
 func (t *Text) windows() (n int) {
-	for _, held := range t.held {
-		n += held / t.Window
+	for _, trained := range t.trained {
+		n += trained / t.Window
 	}
 	return n
 }
-
-// Row implements tasks.Streamed: a window.
-func (t *Text) Row() tasks.Array { return tasks.Array{Dims: []int{t.Window}, Type: dtypes.Int32} }
 
 // Supplies implements tasks.Streamed.
 func (t *Text) Supplies(steps, rows int) error {
@@ -221,7 +210,7 @@ func (t *Text) Gather(seed uint32, step, rows int, to []int32) error {
 		if t.Order == Given {
 			t.read((step*rows+row)%t.windows(), window)
 		} else {
-			t.draw(random, window, func(d int) (from, to int) { return 0, t.held[d] })
+			t.draw(random, window, func(d int) (from, to int) { return 0, t.trained[d] })
 		}
 		for i, token := range window {
 			if int(token) >= t.Vocabulary || token < 0 {
@@ -235,8 +224,8 @@ func (t *Text) Gather(seed uint32, step, rows int, to []int32) error {
 
 // read reads the i-th whole window for training.
 func (t *Text) read(i int, window []int32) {
-	for d, held := range t.held {
-		if n := held / t.Window; i >= n {
+	for d, trained := range t.trained {
+		if n := trained / t.Window; i >= n {
 			i -= n
 			continue
 		}
@@ -261,75 +250,14 @@ func (t *Text) Relevant(int) []int { return every(t.Window - 1) }
 // Baseline implements tasks.Family: of what is predicted in windows of each task, the entropy of a token at an unknown place.
 func (t *Text) Baseline() []float64 { return t.Injected.baseline(t.Frequency, t.Window) }
 
-// Constants implements tasks.Parametric: windows that are held out [n, L], and the training and test instances [n, 4].
-func (t *Text) Constants() []any { return []any{t.heldOut, t.Injected.Train, t.Injected.Test} }
-
 // Bind implements tasks.Parametric.
 func (t *Text) Bind(constants []*Node) tasks.Family {
 	bound := *t
-	bound.heldW, bound.train, bound.test = constants[0], constants[1], constants[2]
+	bound.bind(constants)
 	return &bound
-}
-
-// Draw implements tasks.Family: windows that were gathered for training, or else such as are held out. Targets are the tokens that follow.
-func (t *Text) Draw(random tasks.Random, taskBK *Node) (xBL, yBL *Node) {
-	g, rows := taskBK.Graph(), taskBK.Shape().Dim(0)
-	heldW, train := t.heldW, t.train
-	if heldW == nil {
-		heldW, train = Const(g, t.heldOut), Const(g, t.Injected.Train)
-	}
-	uniform := random.Uniform(rows, 2)
-	window := t.rows
-	if window == nil {
-		window = pickRows(heldW, uniform, 0)
-	}
-	return inject(window, pickRows(train, uniform, 1), taskBK)
 }
 
 // Score implements tasks.Family: the cross-entropy of logits [..., V] with the token that follows, in nats.
 func (t *Text) Score(logits, target *Node) (loss, weight *Node) {
 	return CrossEntropy(logits, target), nil
-}
-
-// every returns 0 … n-1.
-func every(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
-// pickRows returns rows of a table [n, ...], each equally likely, by a column of numbers in (0, 1) [B, m].
-func pickRows(table, uniform *Node, column int) *Node {
-	n := table.Shape().Dim(0)
-	at := MulScalar(Slice(uniform, AxisRange(), AxisElem(column)), float64(n))
-	return Gather(table, MinScalar(ConvertDType(at, dtypes.Int32), float64(n-1)), false)
-}
-
-// inject puts instances [B, 4] in the place of the first tokens of those windows [B, L] that are of the novel task, and returns all but the
-// last token of each window, and all but the first [B, L-1].
-func inject(window, instances, taskBK *Node) (xBL, yBL *Node) {
-	rows, l := window.Shape().Dim(0), window.Shape().Dim(1)
-	novel := BroadcastToShape(GreaterThan(Slice(taskBK, AxisRange(), AxisElem(Novel)), Const(taskBK.Graph(), float32(.5))),
-		shapes.Make(dtypes.Bool, rows, instance))
-	begin := Where(novel, instances, Slice(window, AxisRange(), AxisRange(0, instance)))
-	if l > instance {
-		begin = Concatenate([]*Node{begin, Slice(window, AxisRange(), AxisRange(instance))}, 1)
-	}
-	return Slice(begin, AxisRange(), AxisRange(0, l-1)), Slice(begin, AxisRange(), AxisRange(1))
-}
-
-// baseline returns the entropy of a token at an unknown place that is predicted, in windows of a language of some frequencies and in such
-// as begin with a training instance.
-func (t Task) baseline(frequency []float64, window int) []float64 {
-	novel := make([]float64, len(frequency))
-	positions := float64(window - 1)
-	floats.AddScaled(novel, (positions-(instance-1))/positions, frequency)
-	for _, row := range t.Train {
-		for _, token := range row[1:] {
-			novel[token] += 1 / positions / float64(len(t.Train))
-		}
-	}
-	return []float64{entropy(frequency), entropy(novel)}
 }

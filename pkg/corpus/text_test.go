@@ -40,8 +40,8 @@ func shards(t *testing.T, kind string) string {
 }
 
 func counting(t *testing.T, kind string) TextSettings {
-	return TextSettings{Source: shards(t, kind), Type: kind, Vocabulary: 600, Window: 7, Order: Shuffled, Held: .1, Task: Comparison, Symbols: 10,
-		Seed: 1}
+	return TextSettings{Source: shards(t, kind), Type: kind, Vocabulary: 600, Window: 7, Order: Shuffled, Held: .1, Task: Comparison,
+		Symbols: 10, Seed: 1}
 }
 
 // Windows for training are whole pieces of one file, all of them, none of what is held out; those for evaluation are of that alone. A

@@ -11,6 +11,7 @@ import (
 	"raretask/pkg/claims"
 	"raretask/pkg/corpus"
 	"raretask/pkg/interference"
+	"raretask/pkg/net"
 	"raretask/pkg/probe"
 	"raretask/pkg/results"
 )
@@ -160,7 +161,8 @@ func Fig8(runs results.Runs) (chart.Chart, error) {
 	if err := runs.Need(languageDesign(false, probe.TestLoss)); err != nil {
 		return chart.Chart{}, err
 	}
-	c := chart.Chart{Name: "fig8", Title: "What an injection leaves", Subtitle: aboutLanguage(runs) + "; " + injectionName(runs[0]), Columns: 2,
+	c := chart.Chart{Name: "fig8", Title: "What an injection leaves", Columns: 2,
+		Subtitle: aboutLanguage(runs) + "; " + injectionName(runs[0]),
 		Caption: "Change of the cross-entropy of the label of test instances since the beginning of an injection, which ends at the dotted " +
 			"line; until the next one begins. Means over seeds."}
 	all := sizesOf(runs)
@@ -171,7 +173,8 @@ func Fig8(runs results.Runs) (chart.Chart, error) {
 	for i := min(4, len(cycles)) - 1; i >= 0; i-- {
 		cycle := cycles[i]
 		panel := chart.Panel{Title: fmt.Sprintf("from step %d on", cycle[0]), Facets: []chart.Facet{{Name: "begin", Value: cycle[0]}},
-			X: chart.Axis{Label: "steps since the injection began", Name: "since"}, Y: chart.Axis{Label: "change of test loss (nats)", Name: "change"}}
+			X: chart.Axis{Label: "steps since the injection began", Name: "since"},
+			Y: chart.Axis{Label: "change of test loss (nats)", Name: "change"}}
 		panel.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 			var m means
 			for _, step := range cycle {
@@ -330,7 +333,8 @@ func Fig7b(runs results.Runs) (chart.Chart, error) {
 		X: chart.Axis{Label: "principal component 1", Name: "pc1"}, Y: chart.Axis{Label: "principal component 2", Name: "pc2"}}
 	points := chart.Layer{Kind: chart.Points, Shape: 1, ValueLabel: "sum", ValueName: "sum"}
 	for s := range symbols {
-		points.X, points.Y = append(points.X, largest[0].Final(probe.PlaneOf(1, s), 1)), append(points.Y, largest[0].Final(probe.PlaneOf(2, s), 1))
+		points.X = append(points.X, largest[0].Final(probe.PlaneOf(1, s), 1))
+		points.Y = append(points.Y, largest[0].Final(probe.PlaneOf(2, s), 1))
 		points.Value = append(points.Value, float64(s))
 	}
 	plane.Layers = []chart.Layer{points}
@@ -416,6 +420,51 @@ func Fig10(runs results.Runs) (chart.Chart, error) {
 			points.Low, points.High = nil, nil
 			return []chart.Layer{m.layer(chart.Line, name, color), points}
 		})
+		c.Panels = append(c.Panels, panel)
+	}
+	return c, nil
+}
+
+// Collisions draws against size, at the end of training, how widely the cosines of the rest of a batch's gradient with the novel task's
+// spread over batches, and those with the gradient of shuffled labels; and the spread of random directions in as many dimensions, 1/√n. A
+// panel for each share of an MLP's neurons.
+func Collisions(runs results.Runs, layer int) (chart.Chart, error) {
+	runs = longest(runs)
+	kinds := []string{interference.Others, interference.Null}
+	var columns []string
+	for _, s := range interference.Shares {
+		for _, kind := range kinds {
+			columns = append(columns, interference.SpreadOf(kind, layer, s))
+		}
+	}
+	if err := runs.Need(languageDesign(true, columns...)); err != nil {
+		return chart.Chart{}, err
+	}
+	c := chart.Chart{Name: "collisions", Title: "How far gradients of the language run into that of the task", Columns: 3,
+		Subtitle: aboutLanguage(runs) + "; " + injectionName(runs[0]),
+		Caption: "Standard deviation over batches of the cosine of the gradient of all tokens but the task's with the gradient of the task, on " +
+			"the weights of some of an MLP's neurons, at the end of training; mean over seeds."}
+	for _, s := range interference.Shares {
+		title := fmt.Sprintf("top %.0f%% of the neurons", 100*s)
+		if s == 1 {
+			title = "all neurons"
+		}
+		panel := chart.Panel{Title: title, Facets: []chart.Facet{{Name: "share", Value: s}},
+			X: sizesOf(runs).axis(), Y: chart.Axis{Label: "spread of the cosine", Name: "spread", Log: true}}
+		for i, kind := range kinds {
+			m := atEnd(runs, of(interference.SpreadOf(kind, layer, s), 1), claims.Interval)
+			points := m.layer(chart.Points, []string{"the task", "shuffled labels"}[i], []int{0, 1}[i])
+			points.Low, points.High, points.Shape = nil, nil, 1+i
+			panel.Layers = append(panel.Layers, points)
+		}
+		random := chart.Layer{Kind: chart.Line, Name: "random directions", Color: chart.Black, Dashed: true}
+		widths, byWidth := results.By(runs, results.Width)
+		for _, w := range widths {
+			n := byWidth[w][0].New().(*net.Transformer)
+			numbers := math.Round(s*float64(n.MLP/2)) * 3 * float64(n.Width)
+			random.X, random.Y = append(random.X, float64(Size.Of(byWidth[w][0]))), append(random.Y, 1/math.Sqrt(numbers))
+		}
+		panel.Layers = append(panel.Layers, random)
 		c.Panels = append(c.Panels, panel)
 	}
 	return c, nil

@@ -32,6 +32,8 @@ type Job struct {
 
 	// InPlace writes the outputs into the notebooks themselves, to refresh what is committed.
 	InPlace bool
+	// Published lets notebooks draw the points that came with the project rather than train them.
+	Published bool
 }
 
 // A Figure is what a cell drew.
@@ -92,7 +94,10 @@ func (l *Lab) Execute(ctx context.Context, job Job, progress Progress) ([]Figure
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging, "RARETASK_PUBLISHED=0")
+	cmd.Env = append(cmd.Env, "RARETASK_SCALE="+job.Scale, "RARETASK_FIGURES="+staging)
+	if !job.Published {
+		cmd.Env = append(cmd.Env, "RARETASK_PUBLISHED=0")
+	}
 	cmd.Stderr = os.Stderr
 	err = run.follow(cmd, plan)
 	if ctx.Err() != nil {

@@ -490,3 +490,23 @@ func read(t *testing.T, path string) string {
 	}
 	return string(content)
 }
+
+// The committed notebooks draw what is committed: at scale quick, without results of one's own, nothing is trained.
+func TestNotebooksDrawWhatIsCommitted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("executes all notebooks")
+	}
+	l := ready(t)
+	dir := t.TempDir()
+	t.Setenv("RARETASK_RESULTS", dir)
+	paths, err := filepath.Glob(filepath.Join(l.root, "notebooks", "*.ipynb"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%d notebooks, %v", len(paths), err)
+	}
+	if _, err := l.Execute(t.Context(), Job{Notebooks: paths, Scale: "quick", Out: t.TempDir(), Published: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if trained, _ := filepath.Glob(filepath.Join(dir, "runs", "*.parquet")); len(trained) > 0 {
+		t.Errorf("%d stacks were trained, such as %s: run .ci/refresh", len(trained), trained[0])
+	}
+}

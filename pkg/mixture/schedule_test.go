@@ -179,8 +179,8 @@ func TestInjectionsWithinSteps(t *testing.T) {
 // What a step carries on the host is what it carries in a graph.
 func TestCarries(t *testing.T) {
 	pi := []float64{.7, .3}
-	for _, i := range []Injection{{Task: 2, Gap: 1, Samples: 1}, {Task: 2, Gap: 4, Samples: 3, Length: 2}, {Task: 2, Gap: 7, From: 5, Until: 60},
-		{Task: 2, Gap: 3, Samples: 5, From: 2}} {
+	for _, i := range []Injection{{Task: 2, Gap: 1, Samples: 1}, {Task: 2, Gap: 4, Samples: 3, Length: 2},
+		{Task: 2, Gap: 7, From: 5, Until: 60}, {Task: 2, Gap: 3, Samples: 5, From: 2}} {
 		s := NewSchedule(i, 8, pi)
 		inputs, err := s.Inputs()
 		if err != nil {
@@ -188,7 +188,8 @@ func TestCarries(t *testing.T) {
 		}
 		total := 0
 		for step := range 80 {
-			out := backendtest.Run(t, backendtest.Go(t), append([]any{int32(step), [][]uint32{{1, 2}, {3, 4}}}, inputs...), func(in []*Node) []*Node {
+			arrays := append([]any{int32(step), [][]uint32{{1, 2}, {3, 4}}}, inputs...)
+			out := backendtest.Run(t, backendtest.Go(t), arrays, func(in []*Node) []*Node {
 				_, forced := Draws(in[0], in[1], in[2:])
 				return []*Node{forced}
 			})

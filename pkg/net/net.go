@@ -106,6 +106,9 @@ type Decoder interface {
 	Net
 	// Depth returns how many layers there are: in names of activations they count from 1.
 	Depth() int
+	// Passing returns how many numbers the net holds for a sample in a forward pass that nothing is to be differentiated after; Cost says how
+	// many where something is.
+	Passing() int
 	// Logits returns those of the token after each of tokens [B, L] (int32), of windows of any length: [S, B, L, V].
 	Logits(weights []*Node, tokens *Node, tap Tap) *Node
 }

@@ -33,6 +33,8 @@ func (p planted) Forward(tasks.Family, []*Node, *mixture.Batch, net.Tap) (loss, 
 
 func (p planted) Depth() int { return 1 }
 
+func (p planted) Passing() int { return 0 }
+
 func (p planted) Cost() (used, activations int) { return 0, 0 }
 
 func (p planted) Logits(weights []*Node, tokens *Node, tap net.Tap) *Node {

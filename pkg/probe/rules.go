@@ -35,7 +35,7 @@ func ofRules(b *backend.Backend, run spec.Run) (*train.Gauge, error) {
 	columns := []train.Column{{Name: CommonRule, About: "excess cross-entropy of what follows the language's token of rank V/16; nats"},
 		{Name: RareRule, About: "excess cross-entropy of what follows the language's rarest token; nats"}}
 	return hosted(b, run, n, columns, func(m *Model, family corpus.Family, _ int) (losses []float64, err error) {
-		language := family.(*corpus.Language)
+		language := family.(interface{ Bigrams() *corpus.Language }).Bigrams()
 		for _, token := range Rules(language) {
 			loss, err := m.Excess(language, token)
 			if err != nil {

@@ -292,7 +292,8 @@ func numbers(file *parquet.File, column int) ([]float64, error) {
 }
 
 // encode returns the bytes of a sealed file with columns of its runs, which must be loaded and have its steps.
-func (f *File) encode(runs Runs) ([]byte, error) {
+// Of columns in last there is the number of the last step alone.
+func (f *File) encode(runs Runs, last map[string]bool) ([]byte, error) {
 	options := []parquet.WriterOption{
 		parquet.KeyValueMetadata(keyFormat, format),
 		parquet.KeyValueMetadata(keyStack, f.Hash),
@@ -316,7 +317,11 @@ func (f *File) encode(runs Runs) ([]byte, error) {
 			for k := 1; k <= r.Mixture.Tasks; k++ {
 				row := []any{r.ID, r.Stack, step, k}
 				for _, c := range f.Columns {
-					row = append(row, r.Value(c.Name, i, k))
+					value := r.Value(c.Name, i, k)
+					if last[c.Name] && step != f.Steps[len(f.Steps)-1] {
+						value = math.NaN()
+					}
+					row = append(row, value)
 				}
 				if err := w.write(row); err != nil {
 					return nil, err

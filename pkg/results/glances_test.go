@@ -101,3 +101,49 @@ func TestGlances(t *testing.T) {
 		t.Errorf("error %v of a file with a row too many", err)
 	}
 }
+
+// Of a column that is read at the end alone the last number is published, beside others at all steps, until somebody reads it at all.
+func TestPublishedAtTheEndAlone(t *testing.T) {
+	store := &Store{Dir: t.TempDir(), Published: t.TempDir()}
+	f, made := example()
+	f.Steps = []int{0, 5, 10}
+	for _, r := range made {
+		r.Steps = f.Steps
+		r.values = map[string][]float64{"train_loss": {math.NaN(), .3, .25}, "loss_sampled": {.5, 1, .25, 1, .125, 1}}
+	}
+	f, err := store.Write(f, made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := func(final bool, columns ...string) Runs {
+		if err := Publish(f, store.Published, columns, final); err != nil {
+			t.Fatal(err)
+		}
+		file, err := OpenFile(publishedPath(store.Published, f.Hash))
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := file.Runs()
+		if err := runs.Load(file.Columns); err != nil {
+			t.Fatal(err)
+		}
+		return runs
+	}
+	published(false, "train_loss")
+	for range 2 {
+		runs := published(true, "loss_sampled")
+		if r := runs[0]; len(r.Steps) != 3 || !math.IsNaN(r.Value("loss_sampled", 0, 1)) || r.Final("loss_sampled", 1) != .125 {
+			t.Errorf("loss %v at %v: want that of the last step alone", r.Series("loss_sampled", 1), r.Steps)
+		}
+		design := Design{Vary: []string{"net.width"}, Columns: []string{"loss_sampled"}}
+		if err := runs.Need(design); err == nil {
+			t.Error("read at all steps: want an error")
+		}
+		if design.Final = true; runs.Need(design) != nil {
+			t.Errorf("read at the end: %v", runs.Need(design))
+		}
+	}
+	if r := published(false, "loss_sampled")[0]; r.Value("loss_sampled", 0, 1) != .5 || r.Final("loss_sampled", 1) != .125 {
+		t.Errorf("loss %v: want all of it", r.Series("loss_sampled", 1))
+	}
+}

@@ -77,8 +77,8 @@ type Want struct {
 	Steps   []int    // at which they are known
 	Glances []int    // further steps, at which those are known that are known often
 	Keep    []int    // steps after which weights are kept
-	// Named says that metrics or weights were asked for by name. Published results, of which notebooks have left what they don't draw, do
-	// where none were.
+	// Named says that metrics or weights were asked for by name, by somebody else than a preset. Published results, of which notebooks have
+	// left what they don't draw, do where none were.
 	Named bool
 }
 
@@ -215,22 +215,32 @@ func Publish(f *File, dir string, columns []string, final bool) error {
 	path := publishedPath(dir, f.Hash)
 	part := *f
 	part.Kept = nil
+	last := map[string]bool{} // columns of which the last step alone is needed
+	for _, c := range columns {
+		last[c] = final
+	}
 	if before, err := OpenFile(path); err == nil && before.Hash == f.Hash {
-		final = final && len(before.Steps) == 1
-		columns = append(columns, names(before.Columns)...)
+		if err := before.Runs().Load(before.Columns); err != nil {
+			return err
+		}
+		for _, c := range names(before.Columns) {
+			asked := slices.Contains(columns, c)
+			last[c] = (!asked || last[c]) && (len(before.Steps) == 1 || before.Runs()[0].lately(c))
+			columns = append(columns, c)
+		}
 	}
 	part.Columns = slices.DeleteFunc(slices.Clone(f.Columns), func(c train.Column) bool { return !slices.Contains(columns, c.Name) })
-	if final {
+	if !slices.ContainsFunc(part.Columns, func(c train.Column) bool { return !last[c.Name] }) {
 		part.Steps = f.Steps[len(f.Steps)-1:]
 	}
-	if final || !train.Often(part.Columns) {
+	if len(part.Steps) == 1 || !train.Often(part.Columns) {
 		part.Glances = nil
 	}
 	runs := f.Runs()
 	if err := runs[0].load(columns); err != nil { // and with it all others
 		return err
 	}
-	data, err := part.encode(runs)
+	data, err := part.encode(runs, last)
 	if err != nil {
 		return err
 	}
@@ -267,7 +277,7 @@ func (s *Store) Write(f *File, runs Runs) (*File, error) {
 	stack, id := f.Stack, f.Backend
 	f.Path, f.Hash, f.values = s.Path(stack, id), stack.Hash(), nil
 	f.Diverged = xslices.Map(runs, func(r *Run) int { return r.Diverged })
-	data, err := f.encode(runs)
+	data, err := f.encode(runs, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ var presets = map[string][3][2]int{
 	"fig15": {{72, 24}, {216, 36}, {120, 12}}, "fig16": {{12, 4}, {60, 15}, {24, 6}}, "fig17": {{24, 8}, {160, 20}, {40, 4}},
 	"fig18": {{8, 2}, {51, 3}, {17, 1}}, "fig19": {{24, 8}, {160, 20}, {40, 4}}, "fig20": {{12, 4}, {80, 20}, {30, 6}},
 	"fig21": {{6, 2}, {18, 3}, {6, 1}}, "parity": {{6, 2}, {30, 5}, {30, 5}}, "parity-rates": {{16, 4}, {200, 10}, {240, 10}},
-	"fig5": {{2, 1}, {24, 6}, {2, 1}}, "fig8": {{2, 1}, {16, 4}, {2, 1}}, "text": {{2, 1}, {8, 2}, {4, 4}},
+	"fig5": {{2, 1}, {24, 6}, {2, 1}}, "fig8": {{2, 1}, {16, 4}, {2, 1}}, "text": {{2, 1}, {8, 2}, {2, 2}},
 	"language": {{4, 2}, {40, 10}, {4, 2}}, "language-controls": {{3, 3}, {50, 20}, {3, 2}},
 	"forgetting": {{8, 4}, {80, 20}, {4, 2}}, "restoring": {{12, 4}, {96, 24}, {56, 8}}, "growth": {{8, 6}, {20, 15}, {4, 3}},
 	"start": {{8, 4}, {150, 25}, {25, 5}}, "start-parity": {{4, 4}, {100, 25}, {45, 15}}, "threshold": {{6, 2}, {40, 5}, {8, 1}},
@@ -56,7 +56,8 @@ func TestMetrics(t *testing.T) {
 		"train: {steps: 5}\nmetrics: [exact]\n": "",
 		"train: {steps: 5}\nmetrics: []\n":      "",
 		"train: {steps: 5}\nmetrics: [exact, norm_of_weights]\n": "" +
-			"x.yaml:2: metrics: norm_of_weights: want allocation, collisions, domains, exact, features, injection, instances, loss_sampled, recall, rules, train_loss",
+			"x.yaml:2: metrics: norm_of_weights: want allocation, collisions, domains, exact, features, injection, instances, loss_sampled, " +
+			"recall, rules, train_loss",
 		"metrics: [exact, exact]\n":              "x.yaml:1: metrics: exact: want each name once",
 		"scales: {smoke: {metrics: [\nnone]}}\n": "x.yaml:1: metrics: none: want allocation, collisions, domains, exact",
 	} {

@@ -72,14 +72,14 @@ func (n Net) Shrink() float64 {
 // Train is how the network is trained.
 type Train struct {
 	Batch       int        `yaml:"batch" json:"batch" about:"samples in a step B"`
-	Accumulate  int        `yaml:"accumulate" json:"accumulate,omitzero" hash:"added" about:"parts that a batch is taken in, one after the other, so as to hold less; 0: whole"`
+	Accumulate  int        `yaml:"accumulate" json:"accumulate,omitzero" hash:"added" about:"parts of a batch, one after the other; 0: whole"`
 	Steps       int        `yaml:"steps" json:"steps" vary:"input" about:"optimizer steps of the whole run"`
 	Optimizer   string     `yaml:"optimizer" json:"optimizer" about:"adamw, adam (without decay) or sgd (neither moments nor decay)"`
 	Rate        float64    `yaml:"rate" json:"rate" vary:"run" about:"peak learning rate"`
 	Schedule    string     `yaml:"schedule" json:"schedule" about:"after warm-up: constant, inverse-sqrt (sqrt(warmup/t)), cosine (to floor)"`
 	Warmup      int        `yaml:"warmup" json:"warmup" about:"steps until the peak rate"`
 	Floor       float64    `yaml:"floor" json:"floor" about:"cosine: share of the peak rate at the last step"`
-	Horizon     int        `yaml:"horizon" json:"horizon,omitzero" hash:"added" about:"cosine: steps at which it reaches the floor; 0: the last"`
+	Horizon     int        `yaml:"horizon" json:"horizon,omitzero" hash:"added" about:"cosine: steps until the floor; 0: the last"`
 	Betas       [2]float64 `yaml:"betas,flow" json:"betas" about:"adam: how much of the first and the second moment a step keeps"`
 	Epsilon     float64    `yaml:"epsilon" json:"epsilon" about:"adam: added to the root of the second moment"`
 	Decay       float64    `yaml:"decay" json:"decay" about:"decoupled weight decay"`
@@ -235,7 +235,7 @@ const (
 	largestCount = 1 << 20 // tasks, widths
 	largestBatch = 1 << 24 // float32 counts no further
 	largestEvals = 10_000
-	mostParts    = 64 // of a batch: each has its own part of a program
+	mostParts    = 256 // of a batch: each has its own part of a program
 )
 
 // Validate returns a *KeyError for the first impossible setting.

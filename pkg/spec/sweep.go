@@ -55,6 +55,7 @@ type Sweep struct {
 	Metrics []string
 	// Keep is after which steps weights are kept; nil: after the last.
 	Keep []int
+	own  []string // Metrics as they stand in a preset
 	// Memory is how many GiB training may take: runs that would take more are split into several stacks, and no more of these train at a time.
 	Memory float64
 
@@ -77,7 +78,11 @@ func Presets() []string {
 // spec's fault.
 func Load(name, scale string) (*Sweep, error) {
 	if data, err := presets.ReadFile("presets/" + name + ".yaml"); err == nil {
-		return Parse(name+".yaml", data, scale)
+		s, err := Parse(name+".yaml", data, scale)
+		if err == nil {
+			s.own = s.Metrics
+		}
+		return s, err
 	}
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -326,6 +331,9 @@ func (s *Sweep) Runs() ([]Run, error) {
 	}
 	return runs, nil
 }
+
+// Asks reports whether the spec asks for metrics by name that no preset of it names.
+func (s *Sweep) Asks() bool { return s.Metrics != nil && !slices.Equal(s.Metrics, s.own) }
 
 // At attaches the spec's file and line to a *KeyError.
 func (s *Sweep) At(err error) error { return s.decoder.at(err) }

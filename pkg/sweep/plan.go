@@ -30,6 +30,7 @@ type Plan struct {
 
 	scale   string   // of the sweep
 	metrics []string // of the sweep; nil: the default ones
+	named   bool     // by somebody else than a preset
 	asked   []string // their names, ascending
 	keep    []int
 	store   *results.Store
@@ -82,7 +83,7 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := planOf(stacks, s.Metrics, s.Keep, store, on)
+	p, err := planOf(stacks, s.Metrics, s.Asks(), s.Keep, store, on)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +103,11 @@ func NewPlan(s *spec.Sweep, store *results.Store, on *backend.Identity) (*Plan, 
 	return p, nil
 }
 
-func planOf(stacks []spec.Stack, metrics []string, keep []int, store *results.Store, on *backend.Identity) (*Plan, error) {
-	p := &Plan{Stacks: stacks, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil),
+// planOf returns the plan of stacks. named says that somebody else than a preset has named the metrics.
+func planOf(
+	stacks []spec.Stack, metrics []string, named bool, keep []int, store *results.Store, on *backend.Identity,
+) (*Plan, error) {
+	p := &Plan{Stacks: stacks, named: named, Done: make([]*results.File, len(stacks)), metrics: metrics, asked: union(metrics, nil),
 		store: store, on: on, columns: map[string][]train.Column{}, partial: make([]*results.IncompleteError, len(stacks)),
 		told: make([]string, len(stacks))}
 	if keep != nil {
@@ -151,7 +155,7 @@ func columnsOf(stack spec.Stack, metrics []string, left *int) ([]train.Column, e
 
 // want returns what is asked of a stack's results.
 func (p *Plan) want(i int) results.Want {
-	w := results.Want{Steps: train.Steps(p.Stacks[i][0].Train), Named: p.metrics != nil || len(p.keep) > 0}
+	w := results.Want{Steps: train.Steps(p.Stacks[i][0].Train), Named: p.named || len(p.keep) > 0}
 	columns := p.columns[p.keys[i]]
 	w.Columns = xslices.Map(columns, func(c train.Column) string { return c.Name })
 	if train.Often(columns) {

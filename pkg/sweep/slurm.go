@@ -264,7 +264,7 @@ func RunTask(ctx context.Context, dir string, store *results.Store, progress fun
 	if name := folderOf(j.Stacks); name != filepath.Base(dir) || j.Chunk < 1 || index < 0 || index*j.Chunk >= len(j.Stacks) {
 		return fmt.Errorf("sweep: SLURM_ARRAY_TASK_ID=%d: %s has no such task, or has been changed; submit the sweep again", index, dir)
 	}
-	p, err := planOf(j.task(index), j.Metrics, j.Keep, store, nil)
+	p, err := planOf(j.task(index), j.Metrics, j.Metrics != nil, j.Keep, store, nil)
 	if err != nil || p.Missing() == 0 {
 		return err
 	}

@@ -142,7 +142,7 @@ func TestProgramsStayTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := planOf(stacks, nil, nil, &results.Store{Dir: t.TempDir()}, nil)
+	p, err := planOf(stacks, nil, false, nil, &results.Store{Dir: t.TempDir()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,8 @@ type Cost struct {
 	Host       int     // bytes of Memory that are copies of weights in Go's heap
 	Kept       int     // bytes of the weights that a plan keeps
 
-	sample, unused int // bytes of a sample that is evaluated, and of what takes as much for any number of samples
+	sample, unused int // bytes by which samples are evaluated piece by piece, and of what takes as much for any number of them
+	passing        int // bytes that a sample takes that is evaluated
 	inputs, batch  int // bytes of the inputs of a batch that is trained on, and of all else that is held for it
 	state          int // bytes of the weights and moments of all runs
 	width, widest  int // bytes that a step holds for the last width, inputs aside, and for the one of the most
@@ -32,6 +33,8 @@ const (
 	waste    = 1.2       // times the arrays of a step, for what malloc can't use
 	packed   = .4        // times those of the width that has most, for what products pack their operands into
 	drawn    = 2.95      // times the inputs of a batch while it is drawn
+	fused    = 7. / 8    // of what a decoder holds of a batch, the rest being fused away, and of what it holds
+	merged   = 3. / 5    // of a sample that is evaluated
 	pieces   = 1.4       // times those of a piece that is evaluated
 )
 
@@ -70,6 +73,7 @@ func (c Cost) With(run spec.Run) Cost {
 			inputs = 2
 		}
 		c.sample = 4 * (inputs*of.Input.Size() + 2*of.Tasks + 4*of.Target.Size())
+		c.passing = c.sample
 		c.inputs = 4 * batch * of.Input.Size()
 		c.batch = c.inputs*22/10 + 4*batch*(of.Tasks+4*of.Target.Size())
 	}
@@ -80,21 +84,28 @@ func (c Cost) With(run spec.Run) Cost {
 	c.Parameters += weights
 	c.FLOPs += 6 * float64(used) * float64(batch) * float64(run.Train.Steps)
 	c.state += 4 * (1 + moments) * weights
-	held := 4 * batch / max(1, run.Train.Accumulate) * activations
+	held, passing := 4*batch/max(1, run.Train.Accumulate)*activations, 4*activations
+	if decoder, ok := n.(net.Decoder); ok {
+		held, passing = int(fused*float64(held)), int(merged*float64(4*decoder.Passing()))
+	}
 	c.sample += 4 * activations
+	c.passing += passing
 	if !of.Coded {
 		held += 4 * net.ReadoutCost(of, run.Net.Width, batch)
 		unused := net.ReadoutCost(of, run.Net.Width, 0) // of the pairs that every batch has beside one for each tile
 		c.unused += 4 * unused
-		c.sample += 4 * (net.ReadoutCost(of, run.Net.Width, rows) - unused) / rows
+		own := 4 * (net.ReadoutCost(of, run.Net.Width, rows) - unused) / rows
+		c.sample += own
+		c.passing += own
 	}
 	c.batch += held
 	c.width += 4*(2*(1+moments)+1)*weights + held
 	c.widest = max(c.widest, c.width)
-	piece := c.unused + min(of.Tasks*rows*c.sample, max(pieceBytes, rows*c.sample))
-	if rows < wordRows {
-		piece = c.unused + of.Tasks*rows*c.sample
+	evaluated := of.Tasks * rows
+	if rows >= wordRows {
+		evaluated = min(evaluated, max(rows, pieceBytes/c.sample))
 	}
+	piece := c.unused + evaluated*c.passing
 	c.Host = 4 * c.Parameters
 	step := waste*(float64(2*c.state+4*c.Parameters)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
 		pieces*float64(piece)

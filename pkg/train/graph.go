@@ -85,7 +85,8 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	if p.schedule > 0 {
 		thresholds, forced = mixture.Draws(state[stateStep], thresholds, schedule)
 	}
-	batch := mixture.Draw(p.fed(tasks.Bind(p.mixture.Family, constants), state[stateStep], stream), random, thresholds, forced, p.shared.Train.Batch)
+	family := p.fed(tasks.Bind(p.mixture.Family, constants), state[stateStep], stream)
+	batch := mixture.Draw(family, random, thresholds, forced, p.shared.Train.Batch)
 	weights := state[stateWeights : stateWeights+n]
 
 	next := append([]*Node{}, state...)
@@ -101,8 +102,8 @@ func (p *Program) stepGraph(arrays []*Node) []*Node {
 	return next
 }
 
-// differentiate returns the training loss of a batch [runs] and what follows of its gradients. Running means of an intervention are renewed in
-// next.
+// differentiate returns the training loss of a batch [runs] and what follows of its gradients. Running means of an intervention are
+// renewed in next.
 func (p *Program) differentiate(next, weights []*Node, batch *mixture.Batch, tap net.Tap) (loss *Node, g gradients) {
 	if parts := p.shared.Train.Accumulate; parts > 1 {
 		return p.accumulate(weights, batch, parts, tap)
@@ -116,7 +117,8 @@ func (p *Program) differentiate(next, weights []*Node, batch *mixture.Batch, tap
 	return loss, gradients{sum: Gradient(ReduceAllSum(loss), weights...)}
 }
 
-// accumulate is differentiate in parts of equal size. Each waits for the gradients of the one before it, whose activations are gone by then.
+// accumulate is differentiate in parts of equal size. Each waits for the gradients of the one before it, whose activations are gone by
+// then.
 func (p *Program) accumulate(weights []*Node, batch *mixture.Batch, parts int, tap net.Tap) (loss *Node, g gradients) {
 	rows, n := p.shared.Train.Batch/parts, len(weights)
 	var sum, total *Node

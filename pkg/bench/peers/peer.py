@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import types
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Case:
 
     def __init__(self, settings):
         self.__dict__.update(settings)
+        self.language = types.SimpleNamespace(**(self.language or {}))
         self.shapes = [{a["name"]: tuple(a["dims"]) for a in net} for net in self.nets]
 
     def initial(self):
@@ -45,7 +47,7 @@ class Case:
 
     def separated(self, weights):
         """The inverse of joined."""
-        if not self.coded:
+        if "code" not in self.shapes[0]:
             return weights
         first = np.asarray(weights["weight1"])
         return weights | {"weight1": first[:, :, : self.dim], "code": np.swapaxes(first[:, :, self.dim :], 1, 2)}

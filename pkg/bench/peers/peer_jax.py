@@ -2,7 +2,8 @@
 
 Program jax is the sweep as people write it: vmap over seeds, lax.scan over steps, jit, one program for each width, and
 every sample's prediction by all K decoders, of which its own is kept. Program jax-tiles is our algorithm in JAX: one
-program and one batch for all widths, the batch sorted by task and cut into pairs of a tile and a task (package mixture).
+program and one batch for all widths, the batch sorted by task and cut into pairs of a tile and a task (package mixture). It has
+no program for a language.
 """
 
 import time
@@ -19,11 +20,12 @@ class Trainer:
         initial = jax.tree.map(jnp.asarray, case.initial())
         # A group is what one program trains: a width with its seeds, or all widths.
         build = {
-            (False, "jax"): train_width,
-            (False, "jax-tiles"): train_tiles,
-            (True, "jax"): train_parity,
-            (True, "jax-tiles"): train_parity_own,
-        }[case.coded, program]
+            ("regression", "jax"): train_width,
+            ("regression", "jax-tiles"): train_tiles,
+            ("parity", "jax"): train_parity,
+            ("parity", "jax-tiles"): train_parity_own,
+            ("language", "jax"): train_language,
+        }[case.family, program]
         self.groups = [initial] if program == "jax-tiles" else [[weights] for weights in initial]
         begin = time.perf_counter()
         self.programs = [jax.jit(build(case)).lower(weights, self.key(0)).compile() for weights in self.groups]
@@ -46,15 +48,23 @@ class Trainer:
 
 
 def optimizer(case):
-    """AdamW after clipping, at rate·min(t/warmup, sqrt(warmup/t)), or rate·min(t/warmup, 1), for t = 1, 2, …"""
+    """AdamW after clipping, for t = 1, 2, … at rate·t/warmup until that is rate, and then at rate (constant), rate·sqrt(warmup/t), or
+    along a cosine that ends at floor·rate with the whole training."""
 
     def rate(count):
         t = count + 1.0
-        fall = 1.0 if case.schedule == "constant" else jnp.sqrt(case.warmup / t)
+        if case.schedule == "constant":
+            fall = 1.0
+        elif case.schedule == "cosine":
+            cosine = (1 + jnp.cos(jnp.pi * (t - case.warmup) / (case.all_steps - case.warmup))) / 2
+            fall = jnp.where(t < case.warmup, 1.0, case.floor + (1 - case.floor) * cosine)
+        else:
+            fall = jnp.sqrt(case.warmup / t)
         return case.rate * jnp.minimum(t / case.warmup, fall)
 
     clip = [optax.clip_by_global_norm(case.clip)] if case.clip > 0 else []
-    adam = optax.adamw(rate, weight_decay=case.decay) if case.decay > 0 else optax.adam(rate)
+    moments = dict(b1=case.betas[0], b2=case.betas[1], eps=case.epsilon)
+    adam = optax.adamw(rate, weight_decay=case.decay, **moments) if case.decay > 0 else optax.adam(rate, **moments)
     return optax.chain(*clip, adam)
 
 
@@ -78,7 +88,7 @@ def scan(case, draw, losses):
             return (weights, [state for _, state in pairs]), loss
 
         (weights, _), loss = jax.lax.scan(step, (weights, [tx.init(w) for w in weights]), jnp.arange(case.steps))
-        return weights, loss.mean(0)
+        return weights, loss[case.since :].mean(0)
 
     return jax.vmap(train, in_axes=(0, None if case.shared else 0))
 
@@ -193,3 +203,65 @@ def train_parity_own(case):
         return jnp.stack(all_losses)
 
     return scan(case, draw_parity(case), losses)
+
+
+def draw_windows(case):
+    """Draws windows token after token, each by the distribution that the one before it says, and puts instances of the novel task in
+    the place of the first four tokens of some."""
+    language = case.language
+    cumulative, instances = jnp.asarray(language.cumulative, jnp.float32), jnp.asarray(language.instances)
+
+    def draw(key):
+        key_tokens, key_instances = jax.random.split(key)
+
+        def next_token(token, u):
+            token = (u[:, None] >= cumulative[token]).sum(1)
+            return token, token
+
+        first = jnp.full(case.batch, len(cumulative) - 1)
+        _, tokens = jax.lax.scan(next_token, first, jax.random.uniform(key_tokens, (language.window, case.batch)))
+        novel = jax.random.choice(key_instances, instances, (language.injected,))
+        return tokens.T.at[: language.injected, :4].set(novel)
+
+    return draw
+
+
+def logits(language, w, tokens):
+    """The logits of the token after each of tokens [B, L]: [B, L, V]."""
+    width, (batch, length) = w["embedding"].shape[1], tokens.shape
+    head = min(language.head, width)
+    angle = np.arange(length)[:, None, None] * language.theta ** (-2 * np.arange(head // 2) / head)
+    cosine, sine = jnp.asarray(np.cos(angle), jnp.float32), jnp.asarray(np.sin(angle), jnp.float32)
+
+    def rotate(v):
+        first, second = jnp.split(v, 2, axis=-1)
+        return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+
+    def attention(v, l):
+        qkv = v @ w[f"qkv{l}"].T
+        if language.clip > 0:
+            qkv = jnp.clip(qkv, -language.clip, language.clip)
+        q, k, v = jnp.split(qkv.reshape(batch, length, -1, head), 3, axis=2)
+        mixed = jax.nn.dot_product_attention(rotate(q), rotate(k), v, is_causal=True)
+        return mixed.reshape(batch, length, width) @ w[f"out{l}"].T
+
+    def mlp(v, l):
+        up, gate = jnp.split(v @ w[f"up_gate{l}"].T, 2, axis=-1)
+        return (jax.nn.silu(gate) * up) @ w[f"down{l}"].T
+
+    norm = lambda v: jax.nn.standardize(v, axis=-1, epsilon=language.epsilon)
+    stream = w["embedding"][tokens]
+    for l in range(1, language.layers + 1):
+        stream += attention(norm(stream), l)
+        stream += mlp(norm(stream), l)
+    return norm(stream) @ w["readout"].T
+
+
+def loss_language(language, w, windows):
+    """The mean cross-entropy, in nats, of the tokens of windows [B, L] that follow others."""
+    prediction = logits(language, w, windows[:, :-1])
+    return optax.softmax_cross_entropy_with_integer_labels(prediction, windows[:, 1:]).mean()
+
+
+def train_language(case):
+    return scan(case, draw_windows(case), lambda weights, windows: loss_language(case.language, weights[0], windows)[None])

@@ -24,8 +24,8 @@ func newBenchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [CASE…]",
 		Short: "Measure how fast sweeps train, beside JAX and PyTorch",
-		Long: `Trains the paper's Figure 2 at full and at reduced size and reports model-steps a second (a step of one run), compile time apart
-and included, and the share of the machine's measured matrix-product peak.
+		Long: `Trains the paper's Figure 2 at full and at reduced size, sparse parity, and decoders of a language, and reports model-steps a
+second (a step of one run), compile time apart and included, and the share of the machine's measured matrix-product peak.
 
 With --peers the same sweeps are trained by JAX and PyTorch as people write them, from the same initial values; the programs
 take turns, medians over rounds are reported, and so is how far the trained losses are apart. The first time that installs JAX

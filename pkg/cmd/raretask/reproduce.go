@@ -38,6 +38,7 @@ setup always run.`,
 	scale := scaleFlag(cmd)
 	cmd.Flags().StringVar(&job.Out, "out", "", "`folder` for the results (default results/reproduce/SCALE)")
 	cmd.Flags().StringArrayVar(&job.Notebooks, "notebook", nil, "`file` to execute instead of the project's notebooks; may be repeated")
+	cmd.Flags().BoolVar(&job.Published, "published", false, "draw the points that came with the project rather than train them")
 	cmd.Flags().BoolVar(&job.InPlace, "in-place", false, "write outputs into the notebooks themselves")
 	cmd.Flags().MarkHidden("in-place")
 	cmd.RunE = func(cmd *cobra.Command, figures []string) (err error) {
