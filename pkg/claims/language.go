@@ -118,7 +118,7 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 			plain.Rate = rare.Setting.Rate
 			switch {
 			case c.Setting.Samples != rare.Setting.Samples:
-				add("expressed", "can express the task, alone", c.Accuracy, Expressed)
+				add("expressed", "can express the task: it learns it with an instance in every window", c.Accuracy, Expressed)
 			case c.Setting.Sharpness != rare.Setting.Sharpness:
 				add("structure", "learns it beside a language without structure", Paired(c.Accuracy, rare.Accuracy), AccuracyEffect)
 			case c.Setting.Steps != rare.Setting.Steps:

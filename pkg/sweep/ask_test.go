@@ -180,7 +180,7 @@ func TestMetricLater(t *testing.T) {
 		t.Errorf("without weights: trained %d, %s; want a notice", trained, told)
 	}
 	all := &results.Store{Dir: t.TempDir()}
-	run(t, b, all, parse(t, tiny+"metrics: [exact, injection, instances, loss_sampled, test_norm, test_one, test_two, train_loss]"))
+	run(t, b, all, parse(t, tiny+"metrics: [domains, exact, injection, instances, loss_sampled, test_norm, test_one, test_two, train_loss]"))
 	if different := differ(contents(t, store), contents(t, all)); len(different) > 0 {
 		t.Errorf("%q differ from a sweep's that asked for all", different)
 	}
@@ -209,7 +209,7 @@ func TestMetricOfNoWeights(t *testing.T) {
 	again("weights of step 12", store)
 
 	store = &results.Store{Dir: t.TempDir()}
-	run(t, b, store, parse(t, tiny+"metrics: [exact, injection, instances, loss_sampled, test_norm, train_loss]"))
+	run(t, b, store, parse(t, tiny+"metrics: [domains, exact, injection, instances, loss_sampled, test_norm, train_loss]"))
 	together := contents(t, store)
 	store = &results.Store{Dir: t.TempDir()}
 	base := contentsAfter(t, b, store)

@@ -44,6 +44,13 @@ func FuzzSpec(f *testing.F) {
 func TestMutatedSpecs(t *testing.T) {
 	first, count := count("RARETASK_FIRST_SPEC", 0), count("RARETASK_SPECS", 500)
 	texts := slices.Sorted(maps.Keys(presetTexts(t)))
+	for _, text := range slices.Clone(texts) { // those with closed forms come twice: of most mutants nothing is left but a refusal
+		if s, err := spec.Parse("x.yaml", []byte(text), "quick"); err == nil {
+			if _, err := s.Base.Mixture.Theory(); err == nil {
+				texts = append(texts, text)
+			}
+		}
+	}
 	store := &results.Store{Dir: t.TempDir()}
 	begin, came := processor(), map[string]int{}
 	for i := range count {
@@ -159,13 +166,13 @@ var watch = sync.OnceFunc(func() {
 // mutator changes specs.
 type mutator struct{ *rand.Rand }
 
-// spec returns the text of a spec in which up to four things are changed.
+// spec returns the text of a spec in which up to three things are changed.
 func (m mutator) spec(t *testing.T, text string) string {
 	var document yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
 		t.Fatal(err)
 	}
-	for range 1 + m.IntN(1+m.IntN(4)) {
+	for range 1 + m.IntN(1+m.IntN(3)) {
 		var all []*yaml.Node
 		collectNodes(&document, &all)
 		m.change(document.Content[0], all[1+m.IntN(len(all)-1)], all[m.IntN(len(all))])
