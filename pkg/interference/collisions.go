@@ -34,8 +34,8 @@ const (
 // say how many.
 var Shares = []float64{1. / 16, 1. / 4, 1}
 
-// collisionBatches is how many batches a cosine is the mean of, and its spread the standard deviation over.
-const collisionBatches = 16
+// CollisionBatches is how many batches a cosine is the mean of, and its spread the standard deviation over.
+const CollisionBatches = 16
 
 // CosineOf and SpreadOf name the columns of a gradient's cosine with the reference, on the weights of the neurons of the MLP of a layer
 // (from 1), a share of them: mean and standard deviation over batches.
@@ -59,7 +59,7 @@ func ofCollisions(b *backend.Backend, run spec.Run) (*train.Gauge, error) {
 		for _, share := range Shares {
 			for _, gradient := range []string{Whole, Own, Others, Null} {
 				about := fmt.Sprintf(" over %d batches of the cosine of the gradient (%s) with the novel task's, MLP %d, top %.3g of its neurons",
-					collisionBatches, gradient, l, share)
+					CollisionBatches, gradient, l, share)
 				columns = append(columns, train.Column{Name: CosineOf(gradient, l, share), About: "mean" + about},
 					train.Column{Name: SpreadOf(gradient, l, share), About: "standard deviation" + about})
 			}
@@ -121,7 +121,7 @@ func (c *Collider) measure(t spec.Train, step int) ([][]float64, error) {
 		carried = schedule.Carries(step)
 	}
 	cosines := map[string][]float64{}
-	for range collisionBatches {
+	for range CollisionBatches {
 		own, others, err := c.Batch(c.family.Windows(random, t.Batch), instancesOf(task.Train, carried, random))
 		if err != nil {
 			return nil, err
