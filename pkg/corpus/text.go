@@ -172,16 +172,17 @@ func (t *Text) draw(random *rand.Rand, window []int32, part func(domain int) (fr
 	for d := range t.Source.Domains {
 		total += beginnings(d)
 	}
-	at := random.IntN(total)
-	for d := range t.Source.Domains {
-		if n := beginnings(d); at >= n {
-			at -= n
-			continue
-		}
-		from, _ := part(d)
-		t.Source.Domains[d].Read(from+at, window)
-		return
+	d, at := t.locate(random.IntN(total), beginnings)
+	from, _ := part(d)
+	t.Source.Domains[d].Read(from+at, window)
+}
+
+// locate returns in which domain the i-th of some things is, of which each domain has so many, and the how manieth of that it is.
+func (t *Text) locate(i int, count func(domain int) int) (domain, at int) {
+	for ; i >= count(domain); domain++ {
+		i -= count(domain)
 	}
+	return domain, i
 }
 
 // windows returns how many whole windows the text has for training, one after the other.
@@ -224,14 +225,8 @@ func (t *Text) Gather(seed uint32, step, rows int, to []int32) error {
 
 // read reads the i-th whole window for training.
 func (t *Text) read(i int, window []int32) {
-	for d, trained := range t.trained {
-		if n := trained / t.Window; i >= n {
-			i -= n
-			continue
-		}
-		t.Source.Domains[d].Read(i*t.Window, window)
-		return
-	}
+	d, at := t.locate(i, func(d int) int { return t.trained[d] / t.Window })
+	t.Source.Domains[d].Read(at*t.Window, window)
 }
 
 // With implements tasks.Streamed.

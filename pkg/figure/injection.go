@@ -109,16 +109,10 @@ func followed(runs results.Runs) (cycles [][]int) {
 	return cycles
 }
 
-// longest returns the runs of the longest gap.
-func longest(runs results.Runs) results.Runs {
-	gaps, byGap := results.By(runs, results.Gap)
-	return byGap[gaps[len(gaps)-1]]
-}
-
 // Fig8 draws how the loss of the novel task's test instances changes from an injection on until the next, by size, a panel for each of the
 // last four injections that were followed closely; of the runs of the longest gap.
 func Fig8(runs results.Runs) (chart.Chart, error) {
-	runs = longest(runs)
+	runs = longestGap(runs)
 	if err := runs.Need(languageDesign(false, probe.TestLoss)); err != nil {
 		return chart.Chart{}, err
 	}
@@ -161,7 +155,7 @@ const share = 1. / 4
 // on the neurons of a layer's MLP, from an injection on until the next, by size; and those of the rest with the gradient of shuffled
 // labels. Of the runs of the longest gap, averaged over the injections of the second half of training that were followed.
 func Fig9(runs results.Runs, layer int) (chart.Chart, error) {
-	runs = longest(runs)
+	runs = longestGap(runs)
 	kinds := []string{interference.Whole, interference.Own, interference.Others, interference.Null}
 	var columns []string
 	for _, k := range kinds {
@@ -231,7 +225,7 @@ func since(runs results.Runs, cycles [][]int, kind string, layer int) (line, ban
 // spread over batches, and those with the gradient of shuffled labels; and the spread of random directions in as many dimensions, 1/√n. A
 // panel for each share of an MLP's neurons.
 func Collisions(runs results.Runs, layer int) (chart.Chart, error) {
-	runs = longest(runs)
+	runs = longestGap(runs)
 	kinds := []string{interference.Others, interference.Null}
 	var columns []string
 	for _, s := range interference.Shares {
