@@ -30,6 +30,9 @@ type Source struct {
 	// Digest identifies the content: of files their names, sizes, and what stands at their beginning, middle and end; of the Go tree, which
 	// changes with its version, all of it.
 	Digest string
+
+	mu      sync.Mutex
+	counted map[int][]float64 // Frequencies by vocabulary: every metric of every run asks for them
 }
 
 // Domain is one file of a source.
@@ -215,8 +218,25 @@ func openGoTree(_ string, size int) (*Source, error) {
 }
 
 // Frequencies returns how often each token of a vocabulary comes, among the first tokens of each domain, mostCounted of them at most. A
-// token beyond the vocabulary is an error that names the file.
+// token beyond the vocabulary is an error that names the file. They are not to be changed.
 func (s *Source) Frequencies(vocabulary int) ([]float64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.counted[vocabulary]; known != nil {
+		return known, nil
+	}
+	counts, err := s.count(vocabulary)
+	if err == nil {
+		if s.counted == nil {
+			s.counted = map[int][]float64{}
+		}
+		s.counted[vocabulary] = counts
+	}
+	return counts, err
+}
+
+// count counts what Frequencies returns.
+func (s *Source) count(vocabulary int) ([]float64, error) {
 	const mostCounted = 1 << 25
 	counts, total := make([]float64, vocabulary), 0.
 	each := mostCounted / len(s.Domains)
