@@ -20,7 +20,7 @@ import (
 )
 
 func init() {
-	tasks.Register(tasks.Kind{Name: "language", About: "a language, and a novel task injected into it", Engine: 1, Defaults: LanguageSettings{
+	tasks.Register(tasks.Kind{Name: "language", About: "a language, and a novel task injected into it", Engine: 2, Defaults: LanguageSettings{
 		Vocabulary: 256, Window: 16, Rank: 24, Sharpness: 2, Task: Comparison, Symbols: 32}})
 }
 

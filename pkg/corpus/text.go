@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	tasks.Register(tasks.Kind{Name: "text", About: "real text, and a novel task injected into it", Engine: 1, Defaults: TextSettings{
+	tasks.Register(tasks.Kind{Name: "text", About: "real text, and a novel task injected into it", Engine: 2, Defaults: TextSettings{
 		Source: GoTree, Type: "bytes", Vocabulary: 256, Window: 16, Order: Shuffled, Held: .02, Task: Comparison, Symbols: 32, Common: 2e-4}})
 }
 

@@ -83,10 +83,18 @@ func (d *decoder) embed(tokens *Node) *Node {
 
 // linear multiplies the last axis of v [S, B, L, in] by a weight [S, out, in].
 func (d *decoder) linear(name string, v *Node) *Node {
-	dims := v.Shape().Dimensions
-	w := d.weights[name]
+	return d.rows(name, 0, d.weights[name].Shape().Dim(1), v)
+}
+
+// rows is linear by the rows from … to-1 of a weight. Parts of what one product gives would do as well, but XLA's CPU compiler doesn't
+// vectorise the pads of which the gradient of a slice consists, and weights have fewer numbers than activations.
+func (d *decoder) rows(name string, from, to int, v *Node) *Node {
+	dims, w := v.Shape().Dimensions, d.weights[name]
+	if to-from < w.Shape().Dim(1) {
+		w = Slice(w, AxisRange(), AxisRange(from, to))
+	}
 	product := d.Product("spi,soi->spo", Reshape(v, dims[0], dims[1]*dims[2], dims[3]), w)
-	return Reshape(product, dims[0], dims[1], dims[2], w.Shape().Dim(1))
+	return Reshape(product, dims[0], dims[1], dims[2], to-from)
 }
 
 // norm normalises the last axis: without gain in olmo, by the root mean square and with a gain [S, n] in olmo2.
@@ -113,9 +121,7 @@ func (d *decoder) block(l int, stream *Node) *Node {
 	}
 	add(name("attention_norm"), "middle", "attention", func(v *Node) *Node { return d.attention(name, v) })
 	add(name("mlp_norm"), "residual", "mlp", func(v *Node) *Node {
-		both := d.linear(name("up_gate"), v)
-		up := Slice(both, AxisRange().Spacer(), AxisRange(0, d.MLP/2))
-		gate := Slice(both, AxisRange().Spacer(), AxisRange(d.MLP/2))
+		up, gate := d.rows(name("up_gate"), 0, d.MLP/2, v), d.rows(name("up_gate"), d.MLP/2, d.MLP, v)
 		return d.linear(name("down"), d.tapped(name("neurons"), Mul(activation.Swish(gate), up)))
 	})
 	return stream
@@ -126,22 +132,46 @@ func (d *decoder) attention(name func(string) string, v *Node) *Node {
 	dims := v.Shape().Dimensions
 	s, b, l, k := dims[0], dims[1], dims[2], d.Head
 	shared := d.Heads / d.Group // heads of keys and of values
-	qkv := d.linear(name("qkv"), v)
-	if d.Clip > 0 {
-		qkv = ClipScalar(qkv, -d.Clip, d.Clip)
-	}
-	part := func(from, to int) *Node { return Slice(qkv, AxisRange().Spacer(), AxisRange(from, to)) }
-	q, keys, values := part(0, d.Width), part(d.Width, d.Width+d.keys()), part(d.Width+d.keys(), d.Width+2*d.keys())
+	part := func(from, size int) *Node { return d.clipped(d.rows(name("qkv"), from, from+size, v)) }
+	q, keys, values := part(0, d.Width), part(d.Width, d.keys()), part(d.Width+d.keys(), d.keys())
 	if d.Block == OLMo2 {
 		q, keys = d.norm(name("query_norm"), q), d.norm(name("key_norm"), keys)
 	}
-	q = Reshape(d.rotate(Reshape(q, s*b, l, d.Heads, k)), s*b, l, shared, d.Group, k)
-	keys = d.rotate(Reshape(keys, s*b, l, shared, k))
-	scores := d.Product("alhgk,amhk->ahglm", q, keys)
-	scores = MulScalar(scores, d.scale())
-	weights := Softmax(Where(d.before(v.Graph(), scores.Shape()), scores, Infinity(v.Graph(), scores.DType(), -1)), -1)
-	mixed := d.Product("ahglm,amhk->alhgk", weights, Reshape(values, s*b, l, shared, k))
-	return d.linear(name("out"), Reshape(mixed, s, b, l, d.Width))
+	q = MulScalar(Reshape(d.rotate(Reshape(q, s*b, l, d.Heads, k)), s*b, l, shared, d.Group, k), d.scale())
+	keys, values = d.rotate(Reshape(keys, s*b, l, shared, k)), Reshape(values, s*b, l, shared, k)
+	var mixed []*Node
+	for from, size := 0, queries(l); from < l; from += size {
+		to := min(l, from+size)
+		tokens := func(v *Node, from int) *Node { return Slice(v, AxisRange(), AxisRange(from, to)) }
+		mixed = append(mixed, d.mix(from, tokens(q, from), tokens(keys, 0), tokens(values, 0)))
+	}
+	return d.linear(name("out"), Reshape(Concatenate(mixed, 1), s, b, l, d.Width))
+}
+
+// clipped limits queries, keys and values. (The gradient of GoMLX's Clip takes four signs of each number.)
+func (d *decoder) clipped(v *Node) *Node {
+	if d.Clip == 0 {
+		return v
+	}
+	within := LessOrEqual(Abs(v), Scalar(v.Graph(), v.DType(), d.Clip))
+	return Where(within, v, StopGradient(ClipScalar(v, -d.Clip, d.Clip)))
+}
+
+// queries returns how many tokens of a window ask at once: a quarter, and no fewer than 32. Scores with all tokens after the last of them
+// are left out.
+func queries(window int) int { return max(32, (window+3)/4) }
+
+// mix returns the means of values [A, M, H/g, k] by the softmax of scores of queries [A, L, H/g, g, k], of which the first is the token at
+// from, with keys [A, M, H/g, k]: like queries.
+func (d *decoder) mix(from int, queries, keys, values *Node) *Node {
+	scores := d.Product("alhgk,amhk->ahglm", queries, keys)
+	g, square := scores.Graph(), shapes.Make(dtypes.Int32, 1, 1, 1, scores.Shape().Dim(3), scores.Shape().Dim(4))
+	before := GreaterOrEqual(AddScalar(Iota(g, square, 3), from), Iota(g, square, 4)) // or the token itself
+	scores = Where(BroadcastToShape(before, shapes.Make(dtypes.Bool, scores.Shape().Dimensions...)), scores, Infinity(g, scores.DType(), -1))
+	// The softmax is divided by its sum once values are mixed, of which there are fewer than scores.
+	weights := Exp(Sub(scores, StopGradient(ReduceAndKeep(scores, ReduceMax, -1))))
+	sum := Transpose(Transpose(ReduceSum(weights, -1), 2, 3), 1, 2)
+	return Div(d.Product("ahglm,amhk->alhgk", weights, values), InsertAxes(sum, -1))
 }
 
 // scale is by what scores of attention are multiplied.
@@ -153,26 +183,22 @@ func (t *Transformer) scale() float64 {
 	return 1 / math.Sqrt(float64(t.Head))
 }
 
-// before is true where a token [L] may see another [L]: itself and those before it.
-func (d *decoder) before(g *Graph, scores shapes.Shape) *Node {
-	l := scores.Dim(-1)
-	square := shapes.Make(dtypes.Int32, 1, 1, 1, l, l)
-	return BroadcastToShape(GreaterOrEqual(Iota(g, square, 3), Iota(g, square, 4)), shapes.Make(dtypes.Bool, scores.Dimensions...))
-}
-
 // rotate turns pairs of numbers of each head [A, L, H, k] by angles that grow with the position: the j-th of the first half with the j-th
 // of the second by position·theta^(-2j/k) (rotary embedding, Su et al., arXiv 2104.09864, as in Hugging Face's models).
 func (d *decoder) rotate(v *Node) *Node {
-	l, half := v.Shape().Dim(1), d.Head/2
-	cosine, sine := make([][][]float32, l), make([][][]float32, l)
-	for p := range l {
-		cosine[p], sine[p] = [][]float32{make([]float32, half)}, [][]float32{make([]float32, half)}
+	dims, half := v.Shape().Dimensions, d.Head/2
+	cosine, sine := make([][][][]float32, dims[1]), make([][][][]float32, dims[1])
+	for p := range cosine {
+		c, s, minus := make([]float32, half), make([]float32, half), make([]float32, half)
 		for j := range half {
 			angle := float64(p) * math.Pow(d.Theta, -float64(j)/float64(half))
-			cosine[p][0][j], sine[p][0][j] = float32(math.Cos(angle)), float32(math.Sin(angle))
+			c[j], s[j] = float32(math.Cos(angle)), float32(math.Sin(angle))
+			minus[j] = -s[j]
 		}
+		cosine[p], sine[p] = [][][]float32{{c, c}}, [][][]float32{{minus, s}}
 	}
-	c, s := InsertAxes(Const(v.Graph(), cosine), 0), InsertAxes(Const(v.Graph(), sine), 0) // [1, L, 1, k/2]
-	first, second := Slice(v, AxisRange().Spacer(), AxisRange(0, half)), Slice(v, AxisRange().Spacer(), AxisRange(half))
-	return Concatenate([]*Node{Sub(Mul(first, c), Mul(second, s)), Add(Mul(second, c), Mul(first, s))}, -1)
+	c, s := InsertAxes(Const(v.Graph(), cosine), 0), InsertAxes(Const(v.Graph(), sine), 0) // [1, L, 1, 2, k/2]
+	// The halves change places by Reverse: the gradient of slices is made of pads, which XLA's CPU compiler doesn't vectorise.
+	halves := Reshape(v, dims[0], dims[1], dims[2], 2, half)
+	return Reshape(Add(Mul(halves, c), Mul(Reverse(halves, 3), s)), dims...)
 }

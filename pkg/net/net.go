@@ -106,6 +106,8 @@ type Decoder interface {
 	Net
 	// Depth returns how many layers there are: in names of activations they count from 1.
 	Depth() int
+	// Parts returns into how many parts all layers' attention is cut: a program grows with them.
+	Parts() int
 	// Passing returns how many numbers the net holds for a sample in a forward pass that nothing is to be differentiated after; Cost says how
 	// many where something is.
 	Passing() int

@@ -131,7 +131,7 @@ func (t *Transformer) Weights() []Weight {
 }
 
 // Cost implements Net, of a window of tokens: each uses all weights but the embedding's, and is scored against all before it. What is held
-// of a token is what each block makes of it; with Recompute about .6 of that, as XLA's CPU compiler was seen to keep.
+// of a token is what each block makes of it; with Recompute about half of that, as XLA's CPU compiler was seen to keep.
 func (t *Transformer) Cost() (used, activations int) {
 	for _, w := range t.Weights() {
 		used += w.Size()
@@ -141,13 +141,26 @@ func (t *Transformer) Cost() (used, activations int) {
 	}
 	blocks := t.Layers * t.block()
 	if t.Recompute {
-		blocks = blocks * 3 / 5
+		blocks /= 2
 	}
 	return t.Window * (used + t.Layers*t.Window*t.Width), t.Window * (blocks + 3*t.Vocabulary)
 }
 
 // block returns how many numbers a block makes of a token.
-func (t *Transformer) block() int { return 6*t.Width + 4*t.keys() + 2*t.MLP + 2*t.Heads*t.Window }
+func (t *Transformer) block() int {
+	seen, size := 0, queries(t.Window)
+	for from := 0; from < t.Window; from += size {
+		to := min(t.Window, from+size)
+		seen += (to - from) * to
+	}
+	return 6*t.Width + 4*t.keys() + 2*t.MLP + 2*t.Heads*seen/max(1, t.Window)
+}
+
+// Parts implements Decoder.
+func (t *Transformer) Parts() int {
+	size := queries(t.Window)
+	return t.Layers * ((t.Window + size - 1) / size)
+}
 
 // Passing implements Decoder: one block at a time.
 func (t *Transformer) Passing() int { return t.Window * (t.block() + 3*t.Vocabulary) }

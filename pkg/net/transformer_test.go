@@ -138,30 +138,41 @@ func compare(t *testing.T, b *backend.Backend, name string, c reference, n *net.
 	}
 }
 
-// No logit depends on a later token, and none of a run on the weights of another.
+// No logit depends on a later token, and none of a run on the weights of another: also of windows that attention takes in parts.
 func TestTransformerIsCausal(t *testing.T) {
 	b := backendtest.XLA(t)
+	const window, vocabulary = 70, 20
 	for _, s := range []net.TransformerSettings{
 		{Layers: 2, Head: 4, Group: 1, Block: net.OLMo, Theta: 100, Clip: 1, Epsilon: 1e-5},
 		{Layers: 2, Head: 4, Group: 2, Block: net.OLMo2, Theta: 100, Epsilon: 1e-5},
 	} {
-		n := decoder(t, 8, 6, 20, s)
+		n := decoder(t, 8, window, vocabulary, s)
 		arrays := arraysOf(n, 2, func(i, run int, w net.Weight) []float32 { return hashed(i+50*run, w.Size()) })
-		logits := func(arrays []any, last int32) []float32 {
-			tokens := [][]int32{{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, last}}
+		logits := func(arrays []any, changed int) []float32 {
+			tokens := make([][]int32, 2)
+			for i := range 2 * window {
+				tokens[i/window] = append(tokens[i/window], int32(i*i%19))
+			}
+			if changed >= 0 {
+				tokens[1][changed] = 19
+			}
 			return backendtest.Run(t, b, append([]any{tokens}, arrays...), func(in []*Node) []*Node {
 				return []*Node{n.Logits(in[1:], in[0], nil)}
 			})[0]
 		}
-		one, other := logits(arrays, 12), logits(arrays, 19)
-		for i := range one {
-			position, row := i/20%6, i/20/6%2
-			if changed := one[i] != other[i]; changed != (position == 5 && row == 1) {
-				t.Fatalf("%s: logit %d at position %d of row %d: changed is %v by the last token of row 1", s.Block, i%20, position, row, changed)
+		one := logits(arrays, -1)
+		for _, changed := range []int{0, 31, 32, 53, 69} {
+			other := logits(arrays, changed)
+			for i := range one {
+				position, row := i/vocabulary%window, i/vocabulary/window%2
+				if row == 1 && position == changed && one[i] == other[i] || (row == 0 || position < changed) && one[i] != other[i] {
+					t.Fatalf("%s: logit %d at position %d of row %d was %g, is %g with another token %d of row 1", s.Block, i%vocabulary,
+						position, row, one[i], other[i], changed)
+				}
 			}
 		}
 		alone := arraysOf(n, 2, func(i, run int, w net.Weight) []float32 { return hashed(i+50*run*3, w.Size()) })
-		if third := logits(alone, 12); !slices.Equal(third[:len(third)/2], one[:len(one)/2]) || slices.Equal(third, one) {
+		if third := logits(alone, -1); !slices.Equal(third[:len(third)/2], one[:len(one)/2]) || slices.Equal(third, one) {
 			t.Errorf("%s: logits of a run depend on another's weights", s.Block)
 		}
 	}

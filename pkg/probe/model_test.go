@@ -34,6 +34,7 @@ func (p planted) Forward(tasks.Family, []*Node, *mixture.Batch, net.Tap) (loss, 
 func (p planted) Depth() int { return 1 }
 
 func (p planted) Passing() int { return 0 }
+func (p planted) Parts() int   { return 1 }
 
 func (p planted) Cost() (used, activations int) { return 0, 0 }
 

@@ -20,6 +20,7 @@ type Cost struct {
 	width, widest  int // bytes that a step holds for the last width, inputs aside, and for the one of the most
 	last           spec.Net
 	arrays         int // of weights of all widths
+	decoding       int // bytes that compiling the decoders of all widths takes beyond what other nets with as many weights take
 }
 
 // Garbage is how many bytes of Go's heap may wait to be collected while stacks train.
@@ -35,7 +36,11 @@ const (
 	drawn    = 2.95      // times the inputs of a batch while it is drawn
 	fused    = 7. / 8    // of what a decoder holds of a batch, the rest being fused away, and of what it holds
 	merged   = 3. / 5    // of a sample that is evaluated
-	pieces   = 1.4       // times those of a piece that is evaluated
+	between  = 8 << 20   // for each array of a decoder's weights while a program is compiled: there is more between two products, and
+	attended = 14 << 20  // for each part of attention (see net.Decoder.Parts), of which each further part of a batch takes
+	again    = .3
+	probed   = 30 << 20 // for what metrics of a decoder compile
+	sampled  = 1.4      // times those of a piece that is evaluated
 )
 
 // CostOf returns the cost of training a stack of valid runs.
@@ -50,10 +55,10 @@ func CostOf(stack spec.Stack) Cost {
 // With returns the cost of a stack with one more run. Memory is the larger one of what compiling and what training takes:
 //
 //	process + Garbage + Host + Host/4 (see package sweep)
-//	+ compiled·arrays, or
-//	+ loaded·arrays
+//	+ compiled·arrays and what decoders add, or
+//	+ loaded·arrays·(parts of a batch)
 //	+ waste·(state·2 (before and after a step) + weights (gradients) + batch) + packed·widest
-//	+ pieces·(samples of some tasks, of all runs)
+//	+ sampled·(samples of some tasks, of all runs)
 //
 // A batch is what it is drawn of, the bits of its inputs and what becomes of them, or later its inputs for products that read them row by
 // row and column by column, and targets and activations of all runs. Host is a copy of all weights.
@@ -77,16 +82,22 @@ func (c Cost) With(run spec.Run) Cost {
 		c.inputs = 4 * batch * of.Input.Size()
 		c.batch = c.inputs*22/10 + 4*batch*(of.Tasks+4*of.Target.Size())
 	}
-	if run.Net != c.last {
+	first := run.Net != c.last
+	if first {
 		c.last, c.width = run.Net, 0
 		c.arrays += len(n.Weights())
 	}
 	c.Parameters += weights
 	c.FLOPs += 6 * float64(used) * float64(batch) * float64(run.Train.Steps)
 	c.state += 4 * (1 + moments) * weights
-	held, passing := 4*batch/max(1, run.Train.Accumulate)*activations, 4*activations
+	pieces := max(1, run.Train.Accumulate) // of a batch
+	held, passing := 4*batch/pieces*activations, 4*activations
 	if decoder, ok := n.(net.Decoder); ok {
 		held, passing = int(fused*float64(held)), int(merged*float64(4*decoder.Passing()))
+		if first {
+			c.decoding += between*len(n.Weights()) + int(attended*float64(decoder.Parts())*(1+again*float64(pieces-1)))
+		}
+		c.decoding += probed
 	}
 	c.sample += 4 * activations
 	c.passing += passing
@@ -108,7 +119,7 @@ func (c Cost) With(run spec.Run) Cost {
 	piece := c.unused + evaluated*c.passing
 	c.Host = 4 * c.Parameters
 	step := waste*(float64(2*c.state+4*c.Parameters)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
-		pieces*float64(piece)
-	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays, loaded*c.arrays+int(step))
+		sampled*float64(piece)
+	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays+c.decoding, loaded*c.arrays*pieces+int(step))
 	return c
 }
