@@ -2,6 +2,7 @@ package claims
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"raretask/pkg/corpus"
@@ -29,11 +30,14 @@ type NovelSetting struct {
 	Steps     int
 	Rate      float64
 	Sharpness float64 // of the language: 0 is none to learn
+	Alone     bool    // only windows of the task are learned from, and they hold nothing else
+	Mup       bool
 }
 
 // Novels returns the accuracies of runs, by width and setting.
 func Novels(runs results.Runs) ([]Novel, error) {
-	vary := []string{"net.width", "train.rate", "train.steps", "train.warmup", "train.injection.samples", "mixture.sharpness"}
+	vary := []string{"net.width", "net.parameterization", "net.base", "train.rate", "train.steps", "train.warmup", "train.injection.samples",
+		"train.intervention.kind", "train.intervention.task", "mixture.sharpness", "mixture.window"}
 	if err := runs.Need(results.Design{Vary: vary, Columns: []string{probe.TestAccuracy}, Final: true, Absent: true}); err != nil {
 		return nil, err
 	}
@@ -47,7 +51,8 @@ func Novels(runs results.Runs) ([]Novel, error) {
 			if !ok || r.Train.Injection.Gap != 1 {
 				return nil, fmt.Errorf("claims: run %s: want a language with instances of the novel task in every batch", r.ID)
 			}
-			s := NovelSetting{r.Train.Injection.Samples, r.Train.Steps, r.Train.Rate, language.Sharpness}
+			s := NovelSetting{r.Train.Injection.Samples, r.Train.Steps, r.Train.Rate, language.Sharpness,
+				r.Train.Intervention.Kind == "alone" && r.Train.Intervention.Task == r.Train.Injection.Task, r.Net.Parameterization == "mup"}
 			if settings[s] == nil {
 				order = append(order, s)
 			}
@@ -65,9 +70,9 @@ func Novels(runs results.Runs) ([]Novel, error) {
 }
 
 // NovelClaims returns what the paper claims of a novel task in a language, for each narrow width that has controls beside the largest
-// width: that it fails at a frequency at which the largest one learns, that more of the task rescues it, that it could express the task,
-// and that neither rates nor time nor anything but a language to learn are to blame. main are two frequencies at all widths; controls
-// change one thing of the rarer one at the narrow widths. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
+// width: that it fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could
+// express the task and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two
+// frequencies at all widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
 func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 	base, err := Novels(main)
 	if err != nil {
@@ -93,9 +98,17 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 	if err != nil {
 		return nil, err
 	}
+	mup := map[int]BySeed{}
+	narrow := map[int]bool{}
+	for _, c := range changed {
+		if c.Setting.Mup {
+			mup[c.Width] = c.Accuracy
+		} else {
+			narrow[c.Width] = true
+		}
+	}
 	var all []Claim
-	widths, _ := results.By(controls, results.Width)
-	for _, w := range widths {
+	for _, w := range slices.Sorted(maps.Keys(narrow)) {
 		rare, err := of(w, false)
 		if err != nil {
 			return nil, err
@@ -111,12 +124,14 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 		add("frequency", "is rescued by a higher frequency", Paired(frequent.Accuracy, rare.Accuracy), AccuracyEffect)
 		best := rare
 		for _, c := range changed {
-			if c.Width != w {
+			if c.Width != w || c.Setting.Mup {
 				continue
 			}
 			plain := c.Setting
 			plain.Rate = rare.Setting.Rate
 			switch {
+			case c.Setting.Alone:
+				add("alone", "learns the task alone, as seldom", c.Accuracy, Expressed)
 			case c.Setting.Samples != rare.Setting.Samples:
 				add("expressed", "can express the task: it learns it with an instance in every window", c.Accuracy, Expressed)
 			case c.Setting.Sharpness != rare.Setting.Sharpness:
@@ -127,6 +142,9 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 			case plain == rare.Setting && c.Accuracy.Interval().better(best.Accuracy.Interval(), false):
 				best = c
 			}
+		}
+		if len(mup[w]) > 0 {
+			add("mup", fmt.Sprintf("tells less than N = %d under muP, at one rate", wide), Paired(mup[wide], mup[w]), AccuracyEffect)
 		}
 		add("rate", fmt.Sprintf("tells less than N = %d at the best of its rates", wide), Paired(large.Accuracy, best.Accuracy), AccuracyEffect)
 	}

@@ -23,6 +23,12 @@ func speakers(accuracy func(width int, s NovelSetting) float64, settings []Novel
 					Symbols: 5}
 				r.Net.Width, r.Train.Seed, r.Train.Rate, r.Train.Steps = w, seed, s.Rate, s.Steps
 				r.Train.Injection = spec.Injection{Task: 2, Gap: 1, Samples: s.Samples}
+				if s.Alone {
+					r.Train.Intervention = spec.Intervention{Kind: "alone", Task: 2}
+				}
+				if s.Mup {
+					r.Net.Parameterization, r.Net.Base = "mup", 16
+				}
 				value := accuracy(w, s) + .01*float64(seed)
 				runs = append(runs, results.NewRun(r, []int{s.Steps}, map[string][]float64{probe.TestAccuracy: {value}}))
 			}
@@ -33,29 +39,29 @@ func speakers(accuracy func(width int, s NovelSetting) float64, settings []Novel
 
 // Verdicts follow the world: one in which narrow nets lack capacity, one in which their rate was wrong, one in which nothing is learned.
 func TestNovelClaims(t *testing.T) {
-	plain := NovelSetting{1, 100, .1, 2}
-	more, alone, loose, long, fast := plain, plain, plain, plain, plain
-	more.Samples, alone.Samples, loose.Sharpness, long.Steps, fast.Rate = 8, 16, 0, 400, .3
+	plain := NovelSetting{Samples: 1, Steps: 100, Rate: .1, Sharpness: 2}
+	more, dense, loose, long, alone, fast, mup := plain, plain, plain, plain, plain, plain, plain
+	more.Samples, dense.Samples, loose.Sharpness, long.Steps, alone.Alone, fast.Rate, mup.Mup = 8, 16, 0, 400, true, .3, true
 	for name, c := range map[string]struct {
 		accuracy func(width int, s NovelSetting) float64
-		want     string // verdicts of size, frequency, expressed, structure, time, rate: Supported, Not
+		want     string // verdicts of size, frequency, expressed, structure, time, alone, mup, rate: Supported, Not
 	}{
 		"capacity": {func(width int, s NovelSetting) float64 {
-			if width == 64 || s.Samples > 1 || s.Sharpness == 0 {
+			if width == 64 || s.Samples > 1 || s.Sharpness == 0 || s.Alone {
 				return .9
 			}
 			return .3
-		}, "SSSSSS"},
+		}, "SSSSSSSS"},
 		"rate": {func(width int, s NovelSetting) float64 {
-			if width == 64 || s.Samples > 1 || s.Rate == .3 {
+			if width == 64 || s.Samples > 1 || s.Rate == .3 || s.Mup {
 				return .9
 			}
 			return .3
-		}, "SSSNSN"},
-		"nothing": {func(int, NovelSetting) float64 { return .1 }, "NNNNNN"},
+		}, "SSSNSNNN"},
+		"nothing": {func(int, NovelSetting) float64 { return .1 }, "NNNNNNNN"},
 	} {
 		main := speakers(c.accuracy, []NovelSetting{plain, more}, 8, 64)
-		controls := speakers(c.accuracy, []NovelSetting{alone, loose, long, fast}, 8)
+		controls := append(speakers(c.accuracy, []NovelSetting{dense, loose, long, alone, fast}, 8), speakers(c.accuracy, []NovelSetting{mup}, 8, 64)...)
 		all, err := NovelClaims(main, controls)
 		if err != nil {
 			t.Fatal(err)
