@@ -1,6 +1,7 @@
-// Package scaling fits power laws to measurements, with intervals that count what was measured: y = A x^b by least squares
-// in logarithms, by maximum likelihood where some y are only known to lie beyond what was measured, and bootstrap intervals
-// over seeds (Sec. 1 and Sec. 6 of the project's science; Michaud et al. 2023, arXiv 2303.13506, App. A, for what is fitted).
+// Package scaling fits power laws to measurements, with intervals that count what was measured: L(N,D) = E + A/N^a + B/D^b by the Huber
+// loss of ln L (Hoffmann et al., arXiv 2203.15556), and what follows from it about small and large models (Fig 1 of arXiv 2605.29548);
+// y = A x^b by least squares in logarithms, by maximum likelihood where some y are only known to lie beyond what was measured; and
+// bootstrap intervals over points or seeds (Michaud et al. 2023, arXiv 2303.13506, App. A, for what of parity is fitted).
 package scaling
 
 import (

@@ -118,7 +118,7 @@ func survivesANode(t *testing.T, dir string, env []string, spec string) {
 	if all.Job != "" || all.Done != 24 || all.DoneStacks != 24 {
 		t.Errorf("waited for %+v; want 24 runs of the job that was there", all)
 	}
-	once(t, table(t, env, spec, "--executor", "slurm"), 24)
+	once(t, tableOf(t, env, spec, "--executor", "slurm"), 24)
 	history := exec.Command("scontrol", "show", "job", s.Job)
 	history.Env = append(os.Environ(), env...)
 	if text, err := history.Output(); err != nil || !strings.Contains(string(text), "Restarts=1") {
@@ -196,7 +196,7 @@ func TestSlurmCancelled(t *testing.T) {
 	if s.Done != 2 || len(s.Jobs) != 0 {
 		t.Errorf("after another array: %+v", s)
 	}
-	once(t, table(t, env, spec, "--executor", "slurm"), 2)
+	once(t, tableOf(t, env, spec, "--executor", "slurm"), 2)
 }
 
 // Names from outside reach sbatch as arguments and nothing else.

@@ -37,8 +37,8 @@ func place(t *testing.T, settings ...string) (dir string, env []string) {
 	return dir, append(settings, "RARETASK_RESULTS="+dir)
 }
 
-// table returns the whole table of a spec as Parquet.
-func table(t *testing.T, env []string, spec string, more ...string) []byte {
+// tableOf returns the whole table of a spec as Parquet.
+func tableOf(t *testing.T, env []string, spec string, more ...string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "table.parquet")
 	args := append([]string{"sweep", "export", spec, "--out", out}, more...)
@@ -142,7 +142,7 @@ func TestSweepFromPlanToTable(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "runs", "unfinished", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	once(t, table(t, env, spec), 12)
+	once(t, tableOf(t, env, spec), 12)
 
 	// Weights were kept, as many bytes as planned, and go when asked to.
 	bytes := func() (n int64) {
@@ -179,7 +179,7 @@ func TestSpecNamesMetrics(t *testing.T) {
 	dir, env := place(t, onGo)
 	spec := write(t, "some.yaml", "metrics: [train_loss]\nkeep: [3, 200]\n"+small)
 	runSweep(t, env, spec)
-	columns := columnsOf(t, table(t, env, spec))
+	columns := columnsOf(t, tableOf(t, env, spec))
 	if !slices.Contains(columns, "train_loss") || slices.Contains(columns, "loss") {
 		t.Errorf("columns %q", columns)
 	}
@@ -205,7 +205,7 @@ func TestExportsAgree(t *testing.T) {
 	}
 	runSweep(t, env, spec)
 	for _, more := range [][]string{nil, {"--long"}} {
-		file := table(t, env, spec, more...)
+		file := tableOf(t, env, spec, more...)
 		rows, columns := rowsOf(t, file), columnsOf(t, file)
 		status, stdout, stderr := execute(t, env, append([]string{"sweep", "export", spec}, more...)...)
 		if status != 0 {
@@ -281,7 +281,7 @@ func survivesKills(t *testing.T, env []string, text string, kills int) {
 	runSweep(t, calm, spec)
 	long := time.Since(begin)
 	want := stored(t, calmDir)
-	once(t, table(t, calm, spec), 12)
+	once(t, tableOf(t, calm, spec), 12)
 	same := func(dir string) {
 		t.Helper()
 		if got := stored(t, dir); !maps.Equal(got, want) {
@@ -387,7 +387,7 @@ train: {batch: 16, steps: 3000, warmup: 50, evaluations: 12}
 		t.Errorf("status of an interrupted sweep: %+v", now)
 	}
 	runSweep(t, env, spec)
-	if !bytes.Equal(table(t, env, spec), table(t, calm, spec)) {
+	if !bytes.Equal(tableOf(t, env, spec), tableOf(t, calm, spec)) {
 		t.Error("the table differs from an uninterrupted sweep's")
 	}
 }
@@ -411,7 +411,7 @@ func TestSweepSurvivesDamage(t *testing.T) {
 	dir, env := place(t, onGo)
 	spec := write(t, "small.yaml", small)
 	runSweep(t, env, spec)
-	want := table(t, env, spec)
+	want := tableOf(t, env, spec)
 	files, _ := filepath.Glob(filepath.Join(dir, "runs", "*.parquet"))
 	info, err := os.Stat(files[2])
 	if err != nil {
@@ -424,7 +424,7 @@ func TestSweepSurvivesDamage(t *testing.T) {
 	if status != 0 || !strings.Contains(stderr, filepath.Base(files[2])) || !strings.Contains(stdout, "trained 1 stacks") {
 		t.Errorf("with a truncated file: exit %d, %s%s; want it named and trained again", status, stdout, stderr)
 	}
-	if !bytes.Equal(table(t, env, spec), want) {
+	if !bytes.Equal(tableOf(t, env, spec), want) {
 		t.Error("the table differs after a damaged file was trained again")
 	}
 }
@@ -448,7 +448,7 @@ func TestSweepSurvivesDamagedState(t *testing.T) {
 	if status != 0 || !strings.Contains(stderr, "it starts again") {
 		t.Errorf("with a damaged state: exit %d, %s", status, stderr)
 	}
-	if !bytes.Equal(table(t, env, spec), table(t, calm, spec)) {
+	if !bytes.Equal(tableOf(t, env, spec), tableOf(t, calm, spec)) {
 		t.Error("the table differs after a damaged state")
 	}
 }
@@ -469,7 +469,7 @@ func TestSweepDoneOnReadOnlyFolder(t *testing.T) {
 	spec := write(t, "small.yaml", small)
 	mount(t, dir, "size=16m")
 	runSweep(t, env, spec)
-	want := table(t, env, spec)
+	want := tableOf(t, env, spec)
 	files, _ := filepath.Glob(filepath.Join(dir, "runs", "*.parquet"))
 	left := strings.TrimSuffix(filepath.Base(files[0]), ".parquet") + ".safetensors"
 	lock, _, _ := strings.Cut(left, "-")
@@ -486,7 +486,7 @@ func TestSweepDoneOnReadOnlyFolder(t *testing.T) {
 	}
 	var now state
 	executeJSON(t, env, &now, "sweep", "status", spec)
-	if now.Done != 12 || !bytes.Equal(table(t, env, spec), want) {
+	if now.Done != 12 || !bytes.Equal(tableOf(t, env, spec), want) {
 		t.Errorf("status %+v", now)
 	}
 }
@@ -514,7 +514,7 @@ func TestSweepOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	runSweep(t, env, spec)
-	if !bytes.Equal(table(t, env, spec), table(t, calm, spec)) {
+	if !bytes.Equal(tableOf(t, env, spec), tableOf(t, calm, spec)) {
 		t.Error("the table differs after the disk was full")
 	}
 }
