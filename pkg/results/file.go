@@ -2,15 +2,19 @@ package results
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -23,7 +27,8 @@ import (
 // File is the result file of a stack, whole and sealed.
 //
 // Its rows are those of every run, step and task, in this order, and then those of every run and glance, without a task; columns of a run's
-// own stand on each of a step's rows. What its metadata says, as JSON under the keys below, is what a File holds.
+// own stand on each of a step's rows. What its metadata says, as JSON under the keys below, is what a File holds; in published files it is
+// packed.
 type File struct {
 	Path    string           `json:"-"`
 	Stack   spec.Stack       `json:"-"`
@@ -39,6 +44,7 @@ type File struct {
 
 	values map[string][]float64 // of the columns that have been read, of all runs
 	seen   map[string][]float64 // the same at Glances
+	packed bool                 // metadata are written packed
 }
 
 // format is the number of this layout; files of another one are of an older or newer engine.
@@ -170,7 +176,11 @@ func (f *File) parse(file *parquet.File) error {
 	f.Hash, _ = file.Lookup(keyStack)
 	for key, to := range map[string]any{keyRuns: &f.Stack, keyHead: f, keyBackend: &f.Backend} {
 		text, _ := file.Lookup(key)
-		if err := json.Unmarshal([]byte(text), to); err != nil {
+		text, err := unpack(text)
+		if err == nil {
+			err = json.Unmarshal([]byte(text), to)
+		}
+		if err != nil {
 			return fmt.Errorf("metadata %s: %w", key, err)
 		}
 	}
@@ -182,6 +192,35 @@ func (f *File) parse(file *parquet.File) error {
 		return fmt.Errorf("%d rows: want %d", file.NumRows(), rows)
 	}
 	return nil
+}
+
+// packing begins metadata that are packed: base64 of gzip. Parquet compresses columns alone, and settings of hundreds of small files take
+// more than their numbers do.
+const packing = "gzip:"
+
+// mostMetadata bounds what is unpacked.
+const mostMetadata = 64 << 20
+
+func pack(text []byte) []byte {
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	w.Write(text) // to memory: no error
+	w.Close()
+	return append([]byte(packing), base64.StdEncoding.EncodeToString(out.Bytes())...)
+}
+
+// unpack returns what was packed; other text as it is.
+func unpack(text string) (string, error) {
+	code, packed := strings.CutPrefix(text, packing)
+	if !packed {
+		return text, nil
+	}
+	r, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(code)))
+	if err != nil {
+		return "", err
+	}
+	all, err := io.ReadAll(io.LimitReader(r, mostMetadata))
+	return string(all), err
 }
 
 // evaluated returns the number of rows of every run, step and task.
@@ -306,6 +345,9 @@ func (f *File) encode(runs Runs, last map[string]bool) ([]byte, error) {
 		text, err := json.Marshal(m.value)
 		if err != nil {
 			return nil, err
+		}
+		if f.packed {
+			text = pack(text)
 		}
 		options = append(options, parquet.KeyValueMetadata(m.key, string(text)))
 	}

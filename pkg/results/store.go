@@ -214,7 +214,7 @@ func (s *Store) complete(f *File, want Want) error {
 func Publish(f *File, dir string, columns []string, final bool) error {
 	path := publishedPath(dir, f.Hash)
 	part := *f
-	part.Kept = nil
+	part.Kept, part.packed = nil, true
 	last := map[string]bool{} // columns of which the last step alone is needed
 	for _, c := range columns {
 		last[c] = final
