@@ -112,8 +112,11 @@ type Layer struct {
 	ValueMin, ValueMax float64
 	ValueLog           bool
 	Fields             []Field
-	Chosen             []int // the option of each of the figure's choices that this layer is of; nil: all
+	Chosen             []int // the option of each of the figure's choices that this layer is of, or Any; nil: all
 }
+
+// Any stands for all options of a choice.
+const Any = -1
 
 // Field is one more column of a layer, for tooltips and the table, with a number for each point.
 type Field struct {
@@ -205,8 +208,8 @@ func (f Chart) checkChosen(l Layer) error {
 		return fmt.Errorf("%d options chosen: want one for each of the figure's %d choices", len(l.Chosen), len(f.Choices))
 	}
 	for i, option := range l.Chosen {
-		if n := len(f.Choices[i].Options); option < 0 || option >= n {
-			return fmt.Errorf("option %d of choice %q: want 0 … %d", option, f.Choices[i].Name, n-1)
+		if n := len(f.Choices[i].Options); option < Any || option >= n {
+			return fmt.Errorf("option %d of choice %q: want 0 … %d, or chart.Any", option, f.Choices[i].Name, n-1)
 		}
 	}
 	return nil

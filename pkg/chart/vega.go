@@ -243,7 +243,7 @@ func (w *writer) transform(tracks []track, y scale) []any {
 	for i, c := range w.Choices {
 		options := xslices.Map(tracks, func(t track) int {
 			if len(t.Chosen) == 0 {
-				return -1
+				return Any
 			}
 			return t.Chosen[i]
 		})

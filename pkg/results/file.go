@@ -237,6 +237,14 @@ func (f *File) Runs() Runs {
 	return runs
 }
 
+// UnmeasuredError says that a column is not among those of a run.
+type UnmeasuredError struct{ Column, Run, Where string }
+
+func (e *UnmeasuredError) Error() string {
+	return fmt.Sprintf("results: %s of %s was not measured (%s): name a metric that has it in the spec's metrics, and `raretask sweep run` "+
+		"measures it, from kept weights where there are some", e.Column, e.Run, e.Where)
+}
+
 // load reads columns of the run that are not there yet, for all runs of its file.
 func (r *Run) load(columns []string) error {
 	where := "in memory"
@@ -245,8 +253,7 @@ func (r *Run) load(columns []string) error {
 	}
 	for _, c := range columns {
 		if !r.Measured(c) {
-			return fmt.Errorf("results: %s of run %s (width %d, seed %d) was not measured (%s): name a metric that has it in the spec's metrics, "+
-				"and `raretask sweep run` measures it, from kept weights where there are some", c, r.ID, r.Net.Width, r.Train.Seed, where)
+			return &UnmeasuredError{c, fmt.Sprintf("run %s (width %d, seed %d)", r.ID, r.Net.Width, r.Train.Seed), where}
 		}
 	}
 	if r.file == nil {

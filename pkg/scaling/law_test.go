@@ -256,6 +256,32 @@ func TestFitSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// Of curves of a law the middle of a size's reign is its compute-optimal amount of data, and the loss there L_C.
+func TestFrontierOfALaw(t *testing.T) {
+	var curves []Curve
+	for n := 1e8; n < 1e10; n *= 1.25 {
+		c := Curve{N: n}
+		for d := 1e8; d < 1e12; d *= 1.1 {
+			c.D, c.Loss = append(c.D, d), append(c.Loss, Besiroglu.Loss(n, d))
+		}
+		curves = append(curves, c)
+	}
+	closed := 0
+	for _, r := range Frontier(curves) {
+		if r.Open {
+			continue
+		}
+		closed++
+		_, d, err := Surface(Besiroglu.Loss).ComputeOptimal(r.N, 1e8, 1e12)
+		if err != nil || !near(r.D, d, .02) || !near(r.Loss, Besiroglu.ComputeOptimal(r.N), .002) {
+			t.Errorf("N %.3g: D %.4g, loss %.5g, want %.4g and %.5g, %v", r.N, r.D, r.Loss, d, Besiroglu.ComputeOptimal(r.N), err)
+		}
+	}
+	if closed < 10 {
+		t.Errorf("%d reigns are closed", closed)
+	}
+}
+
 func BenchmarkReport(b *testing.B) {
 	points := chinchilla(Besiroglu, 240, .01, rand.New(rand.NewPCG(7, 0)))
 	for b.Loop() {

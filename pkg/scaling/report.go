@@ -416,8 +416,8 @@ func scatterOf(points []Point, law Law) float64 {
 	return deviation * Median(xslices.Map(points, func(p Point) float64 { return math.Abs(math.Log(law.Loss(p.N, p.D) / p.Loss)) }))
 }
 
-// broken looks for what is left of ln loss after the fit and is no noise: a smooth function of ln N and ln D that explains much of it, and is
-// no less than systematic.
+// broken looks for what is left of ln loss after the fit and is no noise: a smooth function of ln N and ln D that explains much of it, and
+// is no less than systematic.
 func broken(points []Point, law Law) *Trouble {
 	p := newProblem(points)
 	terms := monomials(p)
@@ -447,8 +447,8 @@ func broken(points []Point, law Law) *Trouble {
 	if size < systematic || explained < max(mostly, chance+5*math.Sqrt(2*chance/float64(n))) {
 		return nil
 	}
-	return &Trouble{"broken", fmt.Sprintf("ln loss departs from the best law by a smooth %.1f%%, %.0f%% of all that is left: there is a break or a "+
-		"bend that one sum of powers doesn't have; fit a narrower range", 100*size, 100*explained)}
+	return &Trouble{"broken", fmt.Sprintf("ln loss departs from the best law by a smooth %.1f%%, %.0f%% of all that is left: there is a "+
+		"break or a bend that one sum of powers doesn't have; fit a narrower range", 100*size, 100*explained)}
 }
 
 // The least smooth departure of ln loss that counts, and its least share of the squares that a fit leaves.

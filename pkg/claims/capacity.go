@@ -1,0 +1,97 @@
+package claims
+
+import (
+	"fmt"
+	"math"
+
+	"raretask/pkg/results"
+	"raretask/pkg/scaling"
+)
+
+// Reign is the budgets at which a width is the best of all, by the mean of its seeds.
+type Reign struct {
+	scaling.Reign // N is the weights that a sample uses, D samples
+	Width         int
+}
+
+// FLOPs returns what a step of a run takes: 6 for each sample and weight that it uses (Kaplan et al., arXiv 2001.08361, 2.1).
+func FLOPs(r *results.Run) float64 {
+	used, _ := r.New().Cost()
+	return 6 * float64(used) * float64(r.Train.Batch)
+}
+
+// Reigns returns the frontier of runs of one mixture, of the loss with the learned decoders over compute. (With the best decoders a wide net
+// is ahead before it has learned anything.)
+func Reigns(runs results.Runs) ([]Reign, error) {
+	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"full_loss"}}); err != nil {
+		return nil, err
+	}
+	var curves []scaling.Curve
+	widths, byWidth := results.By(runs, results.Width)
+	width := map[float64]int{}
+	for _, w := range widths {
+		own := byWidth[w]
+		used, _ := own[0].New().Cost()
+		c := scaling.Curve{N: float64(used)}
+		width[c.N] = w
+		for i, step := range own[0].Steps {
+			e := Over(own, func(r *results.Run) float64 { return Value(r, "full_loss", i, 1) })
+			if step == 0 || e.Failed > 0 {
+				continue
+			}
+			c.D, c.Loss = append(c.D, float64(step*own[0].Train.Batch)), append(c.Loss, e.Mean)
+		}
+		if len(c.D) < 2 {
+			return nil, fmt.Errorf("claims: width %d has %d evaluations that all seeds passed: want two at least", w, len(c.D))
+		}
+		curves = append(curves, c)
+	}
+	var all []Reign
+	for _, r := range scaling.Frontier(curves) {
+		all = append(all, Reign{r, width[r.N]})
+	}
+	return all, nil
+}
+
+// Floor is how near to the best encoder's loss a width comes, and how fast losses fall from it to twice the width.
+type Floor struct {
+	Width  int
+	Above  BySeed // encoder loss at the end over L*(N), less 1
+	Slope  BySeed // of ln loss on ln N from N to 2N; nil where 2N was not trained
+	Theory float64
+}
+
+// Floors returns the floors of runs of one mixture.
+func Floors(runs results.Runs) ([]Floor, error) {
+	m, err := Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"encoder_loss"}, Final: true, Absent: true})
+	if err != nil {
+		return nil, err
+	}
+	var all []Floor
+	widths, byWidth := results.By(runs, results.Width)
+	at := func(w int) (BySeed, error) {
+		return perSeed(runs, byWidth[w], func(r *results.Run) float64 { return Final(r, "encoder_loss", 1) })
+	}
+	for _, w := range widths {
+		loss, err := at(w)
+		if err != nil {
+			return nil, err
+		}
+		f := Floor{Width: w, Above: BySeed{}}
+		for seed, v := range loss {
+			f.Above[seed] = v/m.OptimalLoss(w) - 1
+		}
+		if len(byWidth[2*w]) > 0 {
+			twice, err := at(2 * w)
+			if err != nil {
+				return nil, err
+			}
+			f.Slope, f.Theory = BySeed{}, math.Log2(m.OptimalLoss(2*w)/m.OptimalLoss(w))
+			for seed, v := range loss {
+				f.Slope[seed] = math.Log2(twice[seed] / v)
+			}
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
