@@ -28,8 +28,8 @@ func (c Curve) at(d float64) float64 {
 // covers reports whether the curve has a budget of C = 6ND.
 func (c Curve) covers(budget float64) bool { return !math.IsNaN(c.at(budget / 6 / c.N)) }
 
-// Reign is the budgets C = 6ND at which a size is the best of all that were measured there, and what it reaches in their (geometric) middle:
-// a measured L_C(N).
+// Reign is the longest stretch of budgets C = 6ND at which a size is the best of all that were measured there, and what it reaches in their
+// (geometric) middle: a measured L_C(N).
 type Reign struct {
 	N, From, To float64
 	D, Loss     float64
@@ -48,7 +48,8 @@ func Frontier(curves []Curve) (all []Reign) {
 		least, most = min(least, 6*c.N*c.D[0]), max(most, 6*c.N*c.D[len(c.D)-1])
 	}
 	budget := func(i int) float64 { return least * math.Pow(most/least, float64(i)/budgets) }
-	first, last := make([]int, len(curves)), slices.Repeat([]int{-1}, len(curves))
+	first, last := make([]int, len(curves)), slices.Repeat([]int{-1}, len(curves)) // the longest stretch of each
+	begin, before := 0, -1
 	for i := range budgets + 1 {
 		best, loss := -1, math.Inf(1)
 		for j, c := range curves {
@@ -56,13 +57,12 @@ func Frontier(curves []Curve) (all []Reign) {
 				best, loss = j, l
 			}
 		}
-		if best < 0 {
-			continue
+		if best != before {
+			begin, before = i, best
 		}
-		if last[best] < 0 {
-			first[best] = i
+		if best >= 0 && (last[best] < 0 || i-begin >= last[best]-first[best]) {
+			first[best], last[best] = begin, i
 		}
-		last[best] = i
 	}
 	for j, c := range curves {
 		if last[j] < 0 {
