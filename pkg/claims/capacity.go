@@ -20,8 +20,8 @@ func FLOPs(r *results.Run) float64 {
 	return 6 * float64(used) * float64(r.Train.Batch)
 }
 
-// Reigns returns the frontier of runs of one mixture, of the loss with the learned decoders over compute. (With the best decoders a wide net
-// is ahead before it has learned anything.)
+// Reigns returns the frontier of runs of one mixture, of the loss with the learned decoders over compute. (With the best decoders a wide
+// net is ahead before it has learned anything.)
 func Reigns(runs results.Runs) ([]Reign, error) {
 	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"full_loss"}}); err != nil {
 		return nil, err

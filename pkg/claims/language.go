@@ -72,7 +72,8 @@ func Novels(runs results.Runs) ([]Novel, error) {
 // NovelClaims returns what the paper claims of a novel task in a language, for each narrow width that has controls beside the largest
 // width: that it fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could
 // express the task and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two
-// frequencies at all widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
+// frequencies at all widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec.
+// 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
 func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 	base, err := Novels(main)
 	if err != nil {

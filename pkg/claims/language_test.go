@@ -61,7 +61,8 @@ func TestNovelClaims(t *testing.T) {
 		"nothing": {func(int, NovelSetting) float64 { return .1 }, "NNNNNNNN"},
 	} {
 		main := speakers(c.accuracy, []NovelSetting{plain, more}, 8, 64)
-		controls := append(speakers(c.accuracy, []NovelSetting{dense, loose, long, alone, fast}, 8), speakers(c.accuracy, []NovelSetting{mup}, 8, 64)...)
+		controls := speakers(c.accuracy, []NovelSetting{dense, loose, long, alone, fast}, 8)
+		controls = append(controls, speakers(c.accuracy, []NovelSetting{mup}, 8, 64)...)
 		all, err := NovelClaims(main, controls)
 		if err != nil {
 			t.Fatal(err)

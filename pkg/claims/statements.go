@@ -78,7 +78,8 @@ func (s Statement) On(runs []results.Runs, why string) (Judged, error) {
 	var lacking *results.UnmeasuredError
 	if errors.As(err, &lacking) { // published runs have what notebooks draw
 		j.Runs, j.Stacks = 0, nil
-		j.Sentence = fmt.Sprintf("the runs that are there lack %s; `raretask sweep run %s` has it", lacking.Column, strings.Join(s.Presets, "` and `"))
+		j.Sentence = fmt.Sprintf("the runs that are there lack %s; `raretask sweep run %s` has it", lacking.Column,
+			strings.Join(s.Presets, "` and `"))
 		return j, nil
 	}
 	if err != nil {
@@ -125,7 +126,8 @@ func (j Judged) sentence(count map[string]int) string {
 	if len(j.Parts) == 1 {
 		return numbers(j.Parts[0])
 	}
-	return fmt.Sprintf("%d of %d parts supported, %d contradicted; %s", count[Supported], len(j.Parts), count[Contradicted], numbers(j.Parts[at]))
+	return fmt.Sprintf("%d of %d parts supported, %d contradicted; %s", count[Supported], len(j.Parts), count[Contradicted],
+		numbers(j.Parts[at]))
 }
 
 // Statements returns what of the paper there is a judgement of, or is known to be without one, in the paper's order.
@@ -152,14 +154,15 @@ func Statements() []Statement {
 				"lost and .05 of what is learned, at each width",
 			Presets: []string{"fig4"}, Judge: one(func(about string, runs results.Runs) ([]Claim, error) { return RetentionClaims(about, runs) })},
 		{ID: "language", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature",
-			Text: "Small decoders fail at a novel task that larger ones learn at the same frequency; more of it rescues them, and they can express it.",
+			Text: "Small decoders fail at a novel task that larger ones learn at the same frequency; more rescues them, and they can express it.",
 			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate, under muP and after four times the " +
 				"steps; is .2 better at eight times the frequency and beside no structure; and reaches .8 alone and with instances in every window",
 			Presets: []string{"language", "language-controls"},
 			Judge:   func(runs []results.Runs) ([]Claim, error) { return NovelClaims(runs[0], runs[1]) }},
 		{ID: "olmo", Source: "Sec. 4, Fig 5-10, 22, 23", Text: "OLMo models of 4M to 4B parameters learn rarer tasks the larger they are.",
 			Without: "the presets are there at the paper's scale; no accelerators for 210e9 tokens"},
-		{ID: "addition", Source: "Sec. 4.1, Fig 5b, 7b", Text: "Larger models generalise modular addition injected into language, at higher frequencies.",
+		{ID: "addition", Source: "Sec. 4.1, Fig 5b, 7b",
+			Text:    "Larger models generalise modular addition injected into language, at higher frequencies.",
 			Without: "no miniature is known in which it generalises beside a language"},
 	}
 }
@@ -226,8 +229,8 @@ func Mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// hasTask reports whether a net of regression tasks has the first direction of a task, from 1, at one of its steps; known is whether it can be
-// told.
+// hasTask reports whether a net of regression tasks has the first direction of a task, from 1, at one of its steps; known is whether it
+// can be told.
 func hasTask(m theory.Mixture, r *results.Run, task, i int) (held, known bool) {
 	s := Value(r, "signal", i, task)
 	return m.HeldFeatures(task-1, s, HeldTolerance) > 0, !math.IsNaN(s)

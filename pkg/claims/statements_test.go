@@ -15,7 +15,9 @@ import (
 
 // world returns five seeds of bottlenecks of widths, of tasks of so many directions, with columns that a function gives of a width at the
 // step 100 and at the last one, 1000.
-func world(t *testing.T, block int, of func(m theory.Mixture, width, seed, step int) map[string][]float64, widths ...int) (runs results.Runs) {
+func world(
+	t *testing.T, block int, of func(m theory.Mixture, width, seed, step int) map[string][]float64, widths ...int,
+) (runs results.Runs) {
 	t.Helper()
 	for _, w := range widths {
 		for seed := range 5 {

@@ -19,9 +19,9 @@ const (
 	byModel       = 3
 )
 
-// Fig1 draws the argument from scaling laws for a law of that name: losses of compute-optimal models and of models with any amount of data,
-// and, of two sizes that the reader chooses, what the smaller one reaches of the larger one's loss. A budget is chosen, too, that both spend.
-// Sizes and budgets ascend.
+// Fig1 draws the argument from scaling laws for a law of that name: losses of compute-optimal models and of models with any amount of
+// data, and, of two sizes that the reader chooses, what the smaller one reaches of the larger one's loss. A budget is chosen, too, that
+// both spend. Sizes and budgets ascend.
 func Fig1(law scaling.Law, name string, small, large, budgets []float64) (chart.Chart, error) {
 	c := chart.Chart{Name: "fig1", Title: "What a small model reaches of a larger one's loss", Subtitle: name,
 		Caption: fmt.Sprintf("Loss of models at their compute-optimal amount of data, and as data grow without limit: L = %.4g + %.4g/N^%.3g + "+
@@ -30,8 +30,10 @@ func Fig1(law scaling.Law, name string, small, large, budgets []float64) (chart.
 	sizes := func(values []float64) []string {
 		return xslices.Map(values, func(v float64) string { return fmt.Sprintf("%.2g", v) })
 	}
-	c.Choices = []chart.Choice{{Name: "N_s", Options: sizes(small), Start: len(small) / 2}, {Name: "N_l", Options: sizes(large), Start: len(large) / 2},
-		{Name: "FLOPs of each", Options: sizes(budgets), Start: len(budgets) / 2}}
+	choice := func(name string, of []float64) chart.Choice {
+		return chart.Choice{Name: name, Options: sizes(of), Start: len(of) / 2}
+	}
+	c.Choices = []chart.Choice{choice("N_s", small), choice("N_l", large), choice("FLOPs of each", budgets)}
 	low, high := small[0]/4, large[len(large)-1]*4
 	top := law.ComputeOptimal(low)
 	panel := chart.Panel{X: chart.Axis{Label: "parameters N", Name: "parameters", Log: true, Min: low, Max: high},

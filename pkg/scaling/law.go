@@ -109,8 +109,8 @@ func distinct(values []float64) []float64 {
 	return slices.Compact(slices.Sorted(slices.Values(values)))
 }
 
-// problem is a fit in the parameters theta = (ln E, p, q, a, b) of L = E + exp(p - a x) + exp(q - b y), where x and y are ln N and ln D less
-// their means: so a and p, b and q hardly depend on each other.
+// problem is a fit in the parameters theta = (ln E, p, q, a, b) of L = E + exp(p - a x) + exp(q - b y), where x and y are ln N and ln D
+// less their means: so a and p, b and q hardly depend on each other.
 type problem struct {
 	x, y, ln     []float64 // of each point; ln of its loss
 	weight       []float64 // how often it is there
@@ -231,8 +231,8 @@ func nonNegative(columns [3][]float64) (best [3]float64) {
 	return best
 }
 
-// improve minimises the value from theta on by Levenberg and Marquardt's method on weighted squares, the weights of each step those that make
-// the squares touch the Huber loss, until a step gains less than a share of the value.
+// improve minimises the value from theta on by Levenberg and Marquardt's method on weighted squares, the weights of each step those that
+// make the squares touch the Huber loss, until a step gains less than a share of the value.
 func (p *problem) improve(theta []float64, steps int, share float64) []float64 {
 	theta = slices.Clone(theta)
 	value, damping := p.value(theta), 1e-3

@@ -82,7 +82,8 @@ func Report(ctx context.Context, points []Point, resamples int, progress func(do
 		return nil, err
 	}
 	if f.Failed = resamples - len(f.laws); len(f.laws) == 0 {
-		return nil, fmt.Errorf("scaling: none of %d resamples of %d points has the sizes and amounts of data that a fit needs", resamples, len(points))
+		return nil, fmt.Errorf("scaling: none of %d resamples of %d points has the sizes and amounts of data that a fit needs", resamples,
+			len(points))
 	}
 	interval := func(of func(Law) float64) Interval { return f.interval(of) }
 	f.E, f.A, f.B = interval(func(l Law) float64 { return l.E }), interval(func(l Law) float64 { return l.A }),
@@ -125,7 +126,9 @@ func (f *Fitted) Predict(n, d float64) Interval {
 
 // Optimum returns the size and the amount of data of least loss for a budget of C = 6 N D.
 func (f *Fitted) Optimum(c float64) (n, d Interval) {
-	return f.interval(func(l Law) float64 { n, _ := l.Optimum(c); return n }), f.interval(func(l Law) float64 { _, d := l.Optimum(c); return d })
+	size := func(l Law) float64 { n, _ := l.Optimum(c); return n }
+	data := func(l Law) float64 { _, d := l.Optimum(c); return d }
+	return f.interval(size), f.interval(data)
 }
 
 // resample fits resamples of the points from the law on, on all cores. Those without a fit are left out.
@@ -360,8 +363,8 @@ func rising(points []Point) *Trouble {
 		100*math.Expm1(worst), from, to)}
 }
 
-// noiseOf estimates the noise of ln loss of a curve by how far points are from the line through their neighbours, more or less than is usual:
-// a bend is no noise.
+// noiseOf estimates the noise of ln loss of a curve by how far points are from the line through their neighbours, more or less than is
+// usual: a bend is no noise.
 func noiseOf(curve []Point) float64 {
 	var all []float64
 	for i := 1; i+1 < len(curve); i++ {

@@ -22,8 +22,9 @@ func newClaimsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "claims [ID…]",
 		Short: "What of the paper holds: a verdict on each statement, from stored runs",
-		Long: `Judges what the paper says by runs that are there, one's own or such as came with the project, and trains nothing. A statement has one part
-or several, each a number of every seed; the rule wants the 95% interval over five seeds or more to lie above a least effect.
+		Long: `Judges what the paper says by runs that are there, one's own or such as came with the project, and trains nothing. A
+statement has one part or several, each a number of every seed; the rule wants the 95% interval over five seeds or more to lie
+above a least effect.
 
   supported      every part's interval lies above
   contradicted   some part's lies below
@@ -101,7 +102,8 @@ func finished(presets []string, scale string) (all []results.Runs, why string, e
 			return nil, "", err
 		}
 		if total, done := plan.Runs(); done < total {
-			all, why = append(all, nil), fmt.Sprintf("%d of %d runs are there; `raretask sweep run %s --scale %s` trains the others", done, total, name, scale)
+			all = append(all, nil)
+			why = fmt.Sprintf("%d of %d runs are there; `raretask sweep run %s --scale %s` trains the others", done, total, name, scale)
 			continue
 		}
 		all = append(all, plan.Results())
@@ -123,8 +125,8 @@ func printVerdicts(to io.Writer, judged []claims.Judged) {
 		chance += .025 * float64(len(j.Parts))
 	}
 	w.Flush()
-	fmt.Fprintf(to, "\n* its rule was written when its runs had been seen\n%d parts in all: were every true effect no more than its minimum, %.2g of them "+
-		"would be expected to come out as supported by chance\n", parts, chance)
+	fmt.Fprintf(to, "\n* its rule was written when its runs had been seen\n%d parts in all: were every true effect no more than its minimum, "+
+		"%.2g of them would be expected to come out as supported by chance\n", parts, chance)
 }
 
 // partsOf says how many of a statement's parts are supported.

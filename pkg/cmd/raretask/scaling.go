@@ -53,9 +53,9 @@ reach with any amount of data. Beside the fit stand how well the law without the
 
 A loss that rises with data, that doesn't depend on N or D, or that has a bend which no such law has, is said, and not fitted over.
 
-With --json the keys are those of the first group's fit: E, A, B, a, b and boundary (each with estimate, low and high), covariance (of E, ln A,
-ln B, a, b), scatter, extrapolation, influence, notes; and fits has those of all groups, with group, and trouble or error where there is
-none.`,
+With --json the keys are those of the first group's fit: E, A, B, a, b and boundary (each with estimate, low and high), covariance
+(of E, ln A, ln B, a, b), scatter, extrapolation, influence, notes; and fits has those of all groups, with group, and trouble or
+error where there is none.`,
 		Example: `  raretask scaling fit runs.csv
   raretask scaling fit runs.parquet --n params --d tokens --loss c4_loss --by model_family
   raretask scaling fit runs.csv --predict 7e9,2e12 --budget 1e22
@@ -332,8 +332,8 @@ func (o *fit) print(to io.Writer) {
 	w.Flush()
 	fmt.Fprintf(to, "\npoints scatter by %.2g%% in loss, the farthest is off by %.2g%%\n", 100*o.Scatter, 100*math.Expm1(o.Worst))
 	if e := o.Extrapolation; e != nil {
-		fmt.Fprintf(to, "without the sizes above %.3g the law predicts their %d losses %.2g%% too %s on average, the worst off by %.2g%%\n", e.Above,
-			e.Points, 100*math.Abs(e.Mean), map[bool]string{true: "high", false: "low"}[e.Mean > 0], 100*e.Worst)
+		fmt.Fprintf(to, "without the sizes above %.3g the law predicts their %d losses %.2g%% too %s on average, the worst off by %.2g%%\n",
+			e.Above, e.Points, 100*math.Abs(e.Mean), map[bool]string{true: "high", false: "low"}[e.Mean > 0], 100*e.Worst)
 	}
 	if s := o.Split; s != nil {
 		fmt.Fprintf(to, "\nof what N = %.3g reaches (%.4g), N = %.3g\n", s.Large, s.ComputeLarge, s.Small)

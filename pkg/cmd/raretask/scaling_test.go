@@ -40,7 +40,8 @@ func TestScalingFit(t *testing.T) {
 		fit
 		Fits []fit
 	}
-	executeJSON(t, nil, &got, "scaling", "fit", path, "--resamples", "100", "--predict", "7e10,1.4e12", "--budget", "1e21", "--split", "1e9,7e10")
+	executeJSON(t, nil, &got, "scaling", "fit", path, "--resamples", "100", "--predict", "7e10,1.4e12", "--budget", "1e21",
+		"--split", "1e9,7e10")
 	if len(got.Fits) != 2 || got.Points != 60 || got.E != got.Fits[0].E {
 		t.Fatalf("%+v", got)
 	}
