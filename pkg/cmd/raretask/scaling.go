@@ -113,8 +113,13 @@ func (f *fitting) run(cmd *cobra.Command, path string) error {
 	if f.resamples < 100 || f.resamples > 1_000_000 {
 		return badUsage("--resamples %d: want 100 … 1000000", f.resamples)
 	}
-	if len(f.split) != 0 && len(f.split) != 2 {
-		return badUsage("--split: %d sizes: want two, the smaller first", len(f.split))
+	if n := len(f.split); n != 0 && (n != 2 || !(f.split[0] > 0) || !(f.split[1] > f.split[0]) || math.IsInf(f.split[1], 0)) {
+		return badUsage("--split %v: want two sizes, the smaller first", f.split)
+	}
+	for _, c := range f.budget {
+		if !(c > 0) || math.IsInf(c, 0) {
+			return badUsage("--budget %g: want positive numbers", c)
+		}
 	}
 	places, err := pairs(f.predict)
 	if err != nil {
@@ -280,9 +285,6 @@ func (o *fit) fill(cmd *cobra.Command, f *fitting, points []scaling.Point, place
 		o.Predictions = append(o.Predictions, prediction{at[0], at[1], fitted.Predict(at[0], at[1])})
 	}
 	for _, c := range f.budget {
-		if !(c > 0) || math.IsInf(c, 0) {
-			return badUsage("--budget %g: want positive numbers", c)
-		}
 		n, d := fitted.Optimum(c)
 		o.Budgets = append(o.Budgets, optimum{c, n, d})
 	}
@@ -296,7 +298,7 @@ func (o *fit) fill(cmd *cobra.Command, f *fitting, points []scaling.Point, place
 		}
 		s, err := fitted.Law.Split(f.split[0], f.split[1], baseline)
 		if err != nil {
-			return usageError{err}
+			return err
 		}
 		o.Split, o.Smaller = &s, fitted.Law.SmallerThan(f.split[1], f.eps)
 	}

@@ -97,7 +97,9 @@ func TestScalingFitSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("exit %d, %q%q: want 1 and %q", status, out, errors, want)
 		}
 	}
-	for _, args := range [][]string{{"--resamples", "1"}, {"--predict", "7"}, {"--split", "1"}, {"--d", "D", "--c", "D"}} {
+	for _, args := range [][]string{
+		{"--resamples", "1"}, {"--predict", "7"}, {"--split", "1"}, {"--split", "2,1"}, {"--budget", "-1"}, {"--d", "D", "--c", "D"},
+	} {
 		path := table(func(n, d, loss float64) (string, string, string) { return g(n), g(d), g(loss) })
 		if status, _, errors := execute(t, nil, append([]string{"scaling", "fit", path}, args...)...); status != 2 {
 			t.Errorf("%q: exit %d, want 2: %s", args, status, errors)
