@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
+
 	"raretask/pkg/results"
 	"raretask/pkg/theory"
 )
@@ -215,18 +217,9 @@ func predictedClaim(about string, runs results.Runs) ([]Claim, error) {
 				all = append(all, max(low[k]/m.TaskTrace(k)-loss, loss-high[k]/m.TaskTrace(k), 0)) // NaN where loss is
 			}
 		}
-		return -Mean(all)
+		return -stat.Mean(all, nil)
 	})
 	return []Claim{{"predicted", about + "minus the mean distance of normalised losses from the prediction", off, -.02}}, nil
-}
-
-// Mean returns the mean; NaN where a value is.
-func Mean(values []float64) float64 {
-	sum := 0.
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
 }
 
 // hasTask reports whether a net of regression tasks has the first direction of a task, from 1, at one of its steps; known is whether it
@@ -267,8 +260,8 @@ func thresholdClaim(about string, runs results.Runs) ([]Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	critical, _ := m.NCrit()
-	line, rarest := m.ResidualFloor(m.Frequent(theory.FrequentShare), critical.Some), m.Rarest()+1
+	line, _ := m.FrequentFloor()
+	rarest := m.Rarest() + 1
 	share := eachSeed(runs, func(runs results.Runs) float64 {
 		right := 0.
 		for _, r := range runs {

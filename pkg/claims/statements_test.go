@@ -98,8 +98,7 @@ func TestStatementsFollowTheWorld(t *testing.T) {
 	threshold := func(right bool) func(m theory.Mixture, w, seed, step int) map[string][]float64 {
 		return func(m theory.Mixture, w, seed, step int) map[string][]float64 {
 			residual := make([]float64, m.Tasks())
-			critical, _ := m.NCrit()
-			line := m.ResidualFloor(m.Frequent(theory.FrequentShare), critical.Some)
+			line, _ := m.FrequentFloor()
 			signal := kept(m, w)
 			for k := range residual {
 				if residual[k] = line * 2; (signal[m.Rarest()] > .3) == right {

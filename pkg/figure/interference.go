@@ -12,13 +12,6 @@ import (
 	"raretask/pkg/theory"
 )
 
-// frequentFloor returns δ*_F(N_crit^F), the residual of the frequent tasks at which the rarest task's first
-// feature becomes stable, and N_crit against all other tasks.
-func frequentFloor(m theory.Mixture) (floor float64, critical theory.Widths) {
-	againstFrequent, againstAll := m.NCrit()
-	return m.ResidualFloor(m.Frequent(theory.FrequentShare), againstFrequent.Some), againstAll
-}
-
 // residualPanel is the panel of Fig 3, 15 and 19: for every width and seed at the end of training, what the frequent tasks have yet to
 // learn against the signal of the most frequent tasks (their mean) and of the rarest.
 func residualPanel(m theory.Mixture, runs results.Runs, frequent int) chart.Panel {
@@ -38,7 +31,7 @@ func residualPanel(m theory.Mixture, runs results.Runs, frequent int) chart.Pane
 		layer.Fields = []chart.Field{{Name: "seed", Values: xslices.Map(runs, func(r *results.Run) float64 { return float64(r.Train.Seed) })}}
 		panel.Layers = append(panel.Layers, layer)
 	}
-	if floor, _ := frequentFloor(m); floor > 0 { // else it has no place on a logarithmic axis: there is width for all of them
+	if floor, _ := m.FrequentFloor(); floor > 0 { // else it has no place on a logarithmic axis: there is width for all of them
 		panel.Layers = append(panel.Layers, rule("δ*_F(N_crit)", []float64{floor}, nil))
 	}
 	return panel
@@ -85,7 +78,7 @@ func Curves(runs results.Runs) (chart.Chart, error) {
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	floor, critical := frequentFloor(m)
+	floor, critical := m.FrequentFloor()
 	all := sizesOf(runs)
 	residual := all.overTraining("frequent tasks: residual", "residual δ_F", true, runs, of("residual", 1))
 	if floor > 0 {
@@ -109,7 +102,7 @@ func LateGradient(runs results.Runs) (chart.Chart, error) {
 	design := results.Design{Vary: []string{"net.width", byFrequency},
 		Columns: []string{"frequent_gradient", "bound", "residual", "signal"}, Final: true}
 	panels, columns, err := mixes(runs, design, func(m theory.Mixture, runs results.Runs) chart.Panel {
-		_, critical := frequentFloor(m)
+		_, critical := m.FrequentFloor()
 		panel := chart.Panel{X: sizesOf(runs).axis(), Y: chart.Axis{Label: "late in training", Name: "late", Log: true}}
 		for i, c := range []struct {
 			name string

@@ -184,3 +184,10 @@ func (m Mixture) NCrit() (frequent, others Widths) {
 	rare := m.Rarest()
 	return m.CriticalWidth(rare, m.Frequent(FrequentShare)), m.CriticalWidth(rare, m.Others(rare))
 }
+
+// FrequentFloor returns delta*_F(N_crit^F), the residual of the frequent tasks at which the rarest task's first feature becomes stable (the
+// line of Fig. 3, 15 and 19), and N_crit against all other tasks.
+func (m Mixture) FrequentFloor() (floor float64, others Widths) {
+	frequent, others := m.NCrit()
+	return m.ResidualFloor(m.Frequent(FrequentShare), frequent.Some), others
+}
