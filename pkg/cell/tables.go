@@ -127,7 +127,7 @@ func Claims(list []claims.Claim, err error) {
 	Check(err)
 	supported := 0
 	Table([]string{"claim", "effect", "minimum", "seeds", "verdict"}, xslices.Map(list, func(c claims.Claim) []any {
-		if c.Verdict() == "supported" {
+		if c.Verdict() == claims.Supported {
 			supported++
 		}
 		return []any{c.Name, Interval(c.Effect), c.Minimum, c.Effect.Interval().N, c.Verdict()}

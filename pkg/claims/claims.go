@@ -142,11 +142,11 @@ func (c Claim) Verdict() string {
 	e := c.Effect.Interval()
 	switch {
 	case e.N < FewestSeeds || e.Failed > 0:
-		return "inconclusive"
+		return Inconclusive
 	case e.Low > c.Minimum:
-		return "supported"
+		return Supported
 	case e.High < c.Minimum:
 		return "not supported"
 	}
-	return "inconclusive"
+	return Inconclusive
 }

@@ -154,7 +154,7 @@ func Statements() []Statement {
 		{ID: "retention", Source: "Sec. 3.3, Fig 4, 20", Text: "At equal frequency larger gaps cost more, narrow nets most; wide ones retain.",
 			Rule: "the widest net retains and learns .1 more than a narrow one; from the shortest to the longest gap .02 of what is retained is " +
 				"lost and .05 of what is learned, at each width",
-			Presets: []string{"fig4"}, Judge: one(func(about string, runs results.Runs) ([]Claim, error) { return RetentionClaims(about, runs) })},
+			Presets: []string{"fig4"}, Judge: one(RetentionClaims)},
 		{ID: "language", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature",
 			Text: "Small decoders fail at a novel task that larger ones learn at the same frequency; more rescues them, and they can express it.",
 			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate, under muP and after four times the " +

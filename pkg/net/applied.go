@@ -26,10 +26,14 @@ func NewApplied(b *backend.Backend, n Net, weights [][]float32) *Applied {
 
 // Close frees what was compiled.
 func (a *Applied) Close() {
+	if len(a.execs) == 0 {
+		return
+	}
 	for _, exec := range a.execs {
 		exec.Finalize()
 	}
 	clear(a.execs)
+	backend.Trim()
 }
 
 // Call calls a graph of inputs and the weights, as stacks of one run, and returns the arrays of float32 that it gives. The graph of a name

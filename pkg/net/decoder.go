@@ -140,8 +140,8 @@ func (d *decoder) attention(name func(string) string, v *Node) *Node {
 	q = MulScalar(Reshape(d.rotate(Reshape(q, s*b, l, d.Heads, k)), s*b, l, shared, d.Group, k), d.scale())
 	keys, values = d.rotate(Reshape(keys, s*b, l, shared, k)), Reshape(values, s*b, l, shared, k)
 	var mixed []*Node
-	for from, size := 0, queries(l); from < l; from += size {
-		to := min(l, from+size)
+	for _, ask := range parts(l) {
+		from, to := ask[0], ask[1]
 		tokens := func(v *Node, from int) *Node { return Slice(v, AxisRange(), AxisRange(from, to)) }
 		mixed = append(mixed, d.mix(from, tokens(q, from), tokens(keys, 0), tokens(values, 0)))
 	}
@@ -157,9 +157,15 @@ func (d *decoder) clipped(v *Node) *Node {
 	return Where(within, v, StopGradient(ClipScalar(v, -d.Clip, d.Clip)))
 }
 
-// queries returns how many tokens of a window ask at once: a quarter, and no fewer than 32. Scores with all tokens after the last of them
-// are left out.
-func queries(window int) int { return max(32, (window+3)/4) }
+// parts returns which tokens of a window ask at once, from and to, exclusive: a quarter of them, and no fewer than 32. Scores with all
+// tokens after the last of a part are left out.
+func parts(window int) (all [][2]int) {
+	size := max(32, (window+3)/4)
+	for from := 0; from < window; from += size {
+		all = append(all, [2]int{from, min(window, from+size)})
+	}
+	return all
+}
 
 // mix returns the means of values [A, M, H/g, k] by the softmax of scores of queries [A, L, H/g, g, k], of which the first is the token at
 // from, with keys [A, M, H/g, k]: like queries.

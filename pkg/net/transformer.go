@@ -148,19 +148,15 @@ func (t *Transformer) Cost() (used, activations int) {
 
 // block returns how many numbers a block makes of a token.
 func (t *Transformer) block() int {
-	seen, size := 0, queries(t.Window)
-	for from := 0; from < t.Window; from += size {
-		to := min(t.Window, from+size)
-		seen += (to - from) * to
+	seen := 0
+	for _, part := range parts(t.Window) {
+		seen += (part[1] - part[0]) * part[1]
 	}
 	return 6*t.Width + 4*t.keys() + 2*t.MLP + 2*t.Heads*seen/max(1, t.Window)
 }
 
 // Parts implements Decoder.
-func (t *Transformer) Parts() int {
-	size := queries(t.Window)
-	return t.Layers * ((t.Window + size - 1) / size)
-}
+func (t *Transformer) Parts() int { return t.Layers * len(parts(t.Window)) }
 
 // Passing implements Decoder: one block at a time.
 func (t *Transformer) Passing() int { return t.Window * (t.block() + 3*t.Vocabulary) }

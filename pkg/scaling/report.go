@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/mat"
@@ -91,16 +93,10 @@ func Report(ctx context.Context, points []Point, resamples int, progress func(do
 	f.Alpha, f.Beta = interval(func(l Law) float64 { return l.Alpha }), interval(func(l Law) float64 { return l.Beta })
 	f.Boundary = interval(Law.Boundary)
 	f.Covariance = covariance(f.laws)
-	distances := make([]float64, len(points))
-	for i := range points {
-		distances[i] = math.Abs(p.residual(p.theta(law), i))
-	}
-	f.Worst = slices.Max(distances)
-	f.Scatter = deviation * Median(distances)
-	f.Extrapolation, err = extrapolate(points)
-	if err != nil {
-		return nil, err
-	}
+	off := distances(points, law)
+	f.Worst = slices.Max(off)
+	f.Scatter = deviation * Median(off)
+	f.Extrapolation = extrapolate(points)
 	f.Influence = f.influence(points)
 	f.Notes = f.notes(points)
 	return f, nil
@@ -135,17 +131,13 @@ func (f *Fitted) Optimum(c float64) (n, d Interval) {
 func (p *problem) resample(ctx context.Context, law Law, resamples int, progress func(done int)) ([]Law, error) {
 	start := p.theta(law)
 	laws := make([]*Law, resamples)
-	var next sync.Mutex
-	at := 0
+	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), resamples) {
 		all.Go(func() {
 			own := p.clone()
 			for ctx.Err() == nil {
-				next.Lock()
-				i := at
-				at++
-				next.Unlock()
+				i := int(next.Add(1)) - 1
 				if i >= resamples {
 					return
 				}
@@ -208,8 +200,9 @@ func covariance(laws []Law) [][]float64 {
 	return rows
 }
 
-// extrapolate fits all but the largest tenth of the sizes, at least the largest one, and predicts these.
-func extrapolate(points []Point) (*Extrapolation, error) {
+// extrapolate fits all but the largest tenth of the sizes, at least the largest one, and predicts these; nil where the others are too few
+// for a fit.
+func extrapolate(points []Point) *Extrapolation {
 	sizes := distinct(xslices.Map(points, func(p Point) float64 { return p.N }))
 	above := sizes[len(sizes)-1-max(1, len(sizes)/10)]
 	var small, large []Point
@@ -220,12 +213,9 @@ func extrapolate(points []Point) (*Extrapolation, error) {
 			large = append(large, p)
 		}
 	}
-	if check(small) != nil {
-		return nil, nil
-	}
 	law, err := Fit(small)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	e := &Extrapolation{Above: above, Points: len(large)}
 	for _, p := range large {
@@ -233,7 +223,7 @@ func extrapolate(points []Point) (*Extrapolation, error) {
 		e.Mean += r / float64(len(large))
 		e.Worst = max(e.Worst, math.Abs(r))
 	}
-	return e, nil
+	return e
 }
 
 // groupsOfSizes is into how many groups sizes are cut, to see what pulls a fit.
@@ -249,11 +239,8 @@ func (f *Fitted) influence(points []Point) []Influence {
 		in := Influence{From: of[0], To: of[len(of)-1]}
 		left := slices.DeleteFunc(slices.Clone(points), func(p Point) bool { return p.N >= in.From && p.N <= in.To })
 		in.Points = len(points) - len(left)
-		if check(left) != nil {
-			continue
-		}
 		law, err := Fit(left)
-		if err != nil {
+		if err != nil { // what is left is too little
 			continue
 		}
 		in.E, in.Alpha, in.Beta = law.E, law.Alpha, law.Beta
@@ -264,9 +251,7 @@ func (f *Fitted) influence(points []Point) []Influence {
 		}
 		all = append(all, in)
 	}
-	slices.SortStableFunc(all, func(a, b Influence) int {
-		return int(math.Copysign(1, b.Shift-a.Shift))
-	})
+	slices.SortStableFunc(all, func(a, b Influence) int { return cmp.Compare(b.Shift, a.Shift) })
 	return all
 }
 
@@ -335,7 +320,7 @@ func rising(points []Point) *Trouble {
 	var worst, size, from, to float64
 	for _, n := range distinct(xslices.Map(points, func(p Point) float64 { return p.N })) {
 		own := slices.DeleteFunc(slices.Clone(points), func(p Point) bool { return p.N != n })
-		slices.SortFunc(own, func(a, b Point) int { return int(math.Copysign(1, a.D-b.D)) })
+		slices.SortFunc(own, func(a, b Point) int { return cmp.Compare(a.D, b.D) })
 		if len(own) < 3 {
 			continue
 		}
@@ -391,7 +376,7 @@ const least = 2e-3
 
 // flat looks for a term that changes the loss by less than the noise.
 func flat(points []Point, law Law) *Trouble {
-	scatter := scatterOf(points, law)
+	scatter := deviation * Median(distances(points, law))
 	ranges := func(of func(Point) float64) (low, high float64) {
 		all := xslices.Map(points, of)
 		return slices.Min(all), slices.Max(all)
@@ -414,9 +399,9 @@ func flat(points []Point, law Law) *Trouble {
 	return nil
 }
 
-// scatterOf is the Scatter of Fitted.
-func scatterOf(points []Point, law Law) float64 {
-	return deviation * Median(xslices.Map(points, func(p Point) float64 { return math.Abs(math.Log(law.Loss(p.N, p.D) / p.Loss)) }))
+// distances returns how far the ln losses of points are from a law.
+func distances(points []Point, law Law) []float64 {
+	return xslices.Map(points, func(p Point) float64 { return math.Abs(math.Log(law.Loss(p.N, p.D) / p.Loss)) })
 }
 
 // broken looks for what is left of ln loss after the fit and is no noise: a smooth function of ln N and ln D that explains much of it, and

@@ -80,7 +80,6 @@ func (o *observer) close() {
 	for _, m := range o.measurers {
 		m.Close()
 	}
-	backend.Trim() // metrics may have compiled programs
 }
 
 // reset forgets what was measured.
