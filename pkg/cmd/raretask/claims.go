@@ -89,9 +89,6 @@ func finished(presets []string, scale string) (all []results.Runs, why string, e
 	if err != nil {
 		return nil, "", err
 	}
-	if store.Published, err = results.PublishedDir(); err != nil {
-		return nil, "", err
-	}
 	for _, name := range presets {
 		s, err := spec.Load(name, scale)
 		if err != nil {
