@@ -65,7 +65,7 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := publishing(s.Scale)
+	dir := results.Publishing(s.Scale)
 	if b.Notice != "" && gonbui.IsNotebook {
 		gonbui.DisplayHTML("<div style='border-left:4px solid #D55E00;padding-left:.6em'>" + html.EscapeString(b.Notice) + "</div>")
 	}
@@ -92,19 +92,6 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	return runs, nil
 }
 
-// publishing has what analyses need of results copied to the folder RARETASK_PUBLISH from now on, and returns the folder in it for those of
-// a scale; empty: nobody asked for it.
-func publishing(scale string) (dir string) {
-	if dir = os.Getenv("RARETASK_PUBLISH"); dir == "" {
-		return ""
-	}
-	dir = results.PublishedAt(dir, scale)
-	results.OnNeed = func(f *results.File, columns []string, final bool) error {
-		return results.Publish(f, dir, columns, final)
-	}
-	return dir
-}
-
 // PaperScale displays a figure of those runs of a preset that there are at the paper's own scale, one's own or such as came with the
 // project, whatever the scale of the notebook, and says how many are missing. It trains nothing, as that takes hours.
 //
@@ -124,7 +111,7 @@ func Finished(preset string, changes ...spec.Axis) results.Runs {
 	s := Must(Must(spec.Load(preset, "paper")).With(changes...))
 	store := Must(results.Open())
 	store.Published = Must(results.PublishedDir())
-	publishing(s.Scale)
+	results.Publishing(s.Scale)
 	plan := Must(sweep.NewPlan(s, store, nil))
 	all, done := plan.Runs()
 	text := fmt.Sprintf("%s at the paper's scale: %d runs of %d steps", preset, done, s.Base.Train.Steps)

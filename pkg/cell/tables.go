@@ -152,7 +152,7 @@ func Allocation(s *spec.Sweep) {
 	measured := *s
 	measured.Metrics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Metrics, allocation.Metrics))))
 	runs := Run(&measured)
-	if dir := publishing(s.Scale); dir != "" {
+	if dir := results.Publishing(s.Scale); dir != "" {
 		Check(runs.Publish(dir)) // tables read what no design names
 	}
 	for _, r := range runs {

@@ -112,14 +112,19 @@ func BestOf(c Control, m Measure, run Runner) ([]Best, error) {
 	if err != nil {
 		return nil, err
 	}
-	design := results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{m.Column}, Final: c.Step == 0, Absent: true}
+	return bestOf(runs, m, c.Step)
+}
+
+// bestOf returns the measure by width of runs, at a step (0: the end).
+func bestOf(runs results.Runs, m Measure, step int) ([]Best, error) {
+	design := results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{m.Column}, Final: step == 0, Absent: true}
 	if err := runs.Need(design); err != nil {
 		return nil, err
 	}
 	var best []Best
 	widths, byWidth := results.By(runs, results.Width)
 	for _, w := range widths {
-		rates, all, err := perRate(byWidth[w], func(r *results.Run) float64 { return m.at(r, c.Step) })
+		rates, all, err := perRate(byWidth[w], func(r *results.Run) float64 { return m.at(r, step) })
 		if err != nil {
 			return nil, err
 		}

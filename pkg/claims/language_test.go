@@ -10,8 +10,8 @@ import (
 	"raretask/pkg/spec"
 )
 
-// speakers returns five seeds of language models of each width and setting with accuracies of their own.
-func speakers(accuracy func(width int, s NovelSetting) float64, settings []NovelSetting, widths ...int) (runs results.Runs) {
+// novices returns five seeds of language models of each width and setting with accuracies of their own.
+func novices(accuracy func(width int, s NovelSetting) float64, settings []NovelSetting, widths ...int) (runs results.Runs) {
 	base := spec.Default()
 	base.Mixture.Family, base.Mixture.Tasks = "language", 2
 	base.Net = spec.NewNet("transformer", 8)
@@ -60,9 +60,9 @@ func TestNovelClaims(t *testing.T) {
 		}, "SSSNSNNN"},
 		"nothing": {func(int, NovelSetting) float64 { return .1 }, "NNNNNNNN"},
 	} {
-		main := speakers(c.accuracy, []NovelSetting{plain, more}, 8, 64)
-		controls := speakers(c.accuracy, []NovelSetting{dense, loose, long, alone, fast}, 8)
-		controls = append(controls, speakers(c.accuracy, []NovelSetting{mup}, 8, 64)...)
+		main := novices(c.accuracy, []NovelSetting{plain, more}, 8, 64)
+		controls := novices(c.accuracy, []NovelSetting{dense, loose, long, alone, fast}, 8)
+		controls = append(controls, novices(c.accuracy, []NovelSetting{mup}, 8, 64)...)
 		all, err := NovelClaims(main, controls)
 		if err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestNovelClaims(t *testing.T) {
 			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
 		}
 	}
-	if _, err := NovelClaims(speakers(func(int, NovelSetting) float64 { return 0 }, []NovelSetting{plain}, 8, 64), nil); err == nil {
+	if _, err := NovelClaims(novices(func(int, NovelSetting) float64 { return 0 }, []NovelSetting{plain}, 8, 64), nil); err == nil {
 		t.Error("one frequency and no controls: want an error")
 	}
 }

@@ -7,10 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/gonum/stat"
-
 	"raretask/pkg/results"
-	"raretask/pkg/theory"
+	"raretask/pkg/spec"
 )
 
 // Verdicts on a statement.
@@ -28,12 +26,14 @@ type Statement struct {
 	Text    string   `json:"statement"`
 	Rule    string   `json:"rule"`
 	Presets []string `json:"presets,omitempty"` // whose runs judge it
-	Late    bool     `json:"rule_after_runs"`   // the rule was written when its runs had been seen
-	Without string   `json:"not_run,omitempty"` // why there are no runs that could
-	Judge   Judge    `json:"-"`
+	// Sweeps returns those of a preset whose runs judge it in the preset's place; nil: the preset itself.
+	Sweeps  func(preset *spec.Sweep) ([]*spec.Sweep, error) `json:"-"`
+	Late    bool                                            `json:"rule_after_runs"`   // the rule was written when its runs had been seen
+	Without string                                          `json:"not_run,omitempty"` // why there are no runs that could
+	Judge   Judge                                           `json:"-"`
 }
 
-// Judge returns the claims that a statement amounts to, of the runs of its presets.
+// Judge returns the claims that a statement amounts to, of the runs of its sweeps.
 type Judge func(runs []results.Runs) ([]Claim, error)
 
 // Judged is a statement with its verdict.
@@ -58,7 +58,7 @@ type Part struct {
 	Verdict  string  `json:"verdict"`
 }
 
-// On judges the statement by the runs of each of its presets; of none of some preset, why says why.
+// On judges the statement by the runs of each of its sweeps; of none of some sweep, why says why.
 func (s Statement) On(runs []results.Runs, why string) (Judged, error) {
 	j := Judged{Statement: s, Verdict: NotRun, Sentence: s.Without}
 	if s.Judge == nil {
@@ -66,7 +66,7 @@ func (s Statement) On(runs []results.Runs, why string) (Judged, error) {
 	}
 	for _, rs := range runs {
 		if len(rs) == 0 {
-			j.Sentence = why
+			j.Runs, j.Stacks, j.Sentence = 0, nil, why
 			return j, nil
 		}
 		for _, r := range rs {
@@ -132,173 +132,104 @@ func (j Judged) sentence(count map[string]int) string {
 		numbers(j.Parts[at]))
 }
 
-// Statements returns what of the paper there is a judgement of, or is known to be without one, in the paper's order.
+// Statements returns what of the paper there is a judgement of, or is known to be without one, in the paper's order; then what others found
+// that must agree, and what we add.
 func Statements() []Statement {
 	return []Statement{
+		{ID: "neurons", Source: "Sec. 3.3, Fig 11", Text: "One neuron serves the frequent of two tasks; of two neurons each takes one.",
+			Rule: "over the second half of training one neuron's alignment with the rare task is below .2, the better of two above .8, in 20 draws",
+			Late: true, Judge: gatedClaims},
 		{ID: "losses", Source: "Thm 3, Fig 2b", Text: "Trained nets have the losses of the encoder that keeps the largest utilities.",
 			Rule:    "the mean distance of tasks' normalised losses from the prediction's range is below .02, at each exponent of frequencies",
-			Presets: []string{"fig2"}, Late: true, Judge: perBeta(predictedClaim)},
+			Presets: []string{"fig2"}, Late: true, Judge: perMixture(predictedClaim)},
+		{ID: "stairs", Source: "Sec. 3.1, Fig 2a, 17", Text: "The region of learned tasks follows the least width at which theory keeps them.",
+			Rule: "at least .9 of the tasks are first held at the predicted width, as near as the grid has it, at each exponent of frequencies; " +
+				"held is a signal of more than half of the first direction's share",
+			Presets: []string{"fig17"}, Late: true, Judge: perMixture(staircaseClaim)},
+		{ID: "utility", Source: "App. D, Fig 13, 14",
+			Text: "Where tasks are unlike in complexity, losses follow the order of utility, which is that of frequency no more.",
+			Rule: "the mean distance of tasks' normalised losses from the prediction's range is below .02, for each range of spectra and exponent " +
+				"of frequencies",
+			Presets: []string{"fig14"}, Late: true, Judge: perMixture(predictedClaim)},
 		{ID: "staircase", Source: "Sec. 3.1, Fig 18", Text: "Of rank-one tasks the k-th appears at width k.",
 			Rule:    "at least .9 of the tasks are first held at the predicted width, as near as the grid has it",
 			Presets: []string{"fig18"}, Late: true, Judge: one(staircaseClaim)},
-		{ID: "residual", Source: "Thm 4, Sec. 3.2", Text: "The common tasks' gradient and residual late in training fall with width.",
-			Rule:    "each falls as a power of N of more than .1, at each exponent of frequencies",
-			Presets: []string{"fig19"}, Judge: perBeta(GradientClaims)},
-		{ID: "threshold", Source: "Prop. 6, Fig 3, 19",
-			Text:    "The rarest task is held where the common tasks' residual is below that of the width at which it withstands them.",
-			Rule:    "at least .9 of the widths are on the right side, at each exponent of frequencies",
-			Presets: []string{"fig19"}, Late: true, Judge: perBeta(thresholdClaim)},
 		{ID: "persistence", Source: "Sec. 3.1, Fig 21", Text: "Ten times the steps don't teach a net the tasks that its width doesn't hold.",
 			Rule:    "between a tenth of the steps and the end fewer than .05 of all tasks and widths change between held and not held",
 			Presets: []string{"fig21"}, Late: true, Judge: one(persistenceClaim)},
+		{ID: "residual", Source: "Thm 4, Sec. 3.2", Text: "The common tasks' gradient and residual late in training fall with width.",
+			Rule:    "each falls as a power of N of more than .1, at each exponent of frequencies",
+			Presets: []string{"fig19"}, Judge: perMixture(GradientClaims)},
+		{ID: "threshold", Source: "Prop. 6, Fig 3, 19",
+			Text:    "The rarest task is held where the common tasks' residual is below that of the width at which it withstands them.",
+			Rule:    "at least .9 of the widths are on the right side, at each exponent of frequencies",
+			Presets: []string{"fig19"}, Late: true, Judge: perMixture(thresholdClaim)},
+		{ID: "complex-threshold", Source: "App. D, Fig 15", Text: "That threshold holds where tasks are unlike in complexity, too.",
+			Rule:    "at least .9 of the widths are on the right side, for each range of spectra and exponent of frequencies",
+			Presets: []string{"fig15"}, Late: true, Judge: perMixture(thresholdClaim)},
 		{ID: "retention", Source: "Sec. 3.3, Fig 4, 20", Text: "At equal frequency larger gaps cost more, narrow nets most; wide ones retain.",
 			Rule: "the widest net retains and learns .1 more than a narrow one; from the shortest to the longest gap .02 of what is retained is " +
 				"lost and .05 of what is learned, at each width",
 			Presets: []string{"fig4"}, Judge: one(RetentionClaims)},
+		{ID: "lowest", Source: "App. D, Fig 16",
+			Text: "Of the task of the lowest utility a narrow net learns nothing, a middling one only at small gaps, a wide one at any.",
+			Rule: "what there is of it before an injection is below .1 in the narrowest net and above .1 in the widest, at the shortest gap and " +
+				"the longest, and .1 lower at the longest in one of those between",
+			Presets: []string{"fig16"}, Late: true, Judge: one(lowestClaims)},
+		{ID: "expressivity", Source: "Sec. 6; controls",
+			Text: "Every net can learn each task alone, and its learning rate is not to blame that it doesn't in the mixture.",
+			Rule: "alone each width has .8 of the rarest task; in the mixture the narrowest has .2 less of it than the widest, each at the best " +
+				"of three rates; of bottlenecks, of ReLU nets, and of ReLU nets on parities",
+			Presets: []string{"controls", "controls-mlp", "controls-parity"}, Sweeps: expressivitySweeps, Late: true, Judge: expressivityClaims},
 		{ID: "language", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature",
 			Text: "Small decoders fail at a novel task that larger ones learn at the same frequency; more rescues them, and they can express it.",
 			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate, under muP and after four times the " +
 				"steps; is .2 better at eight times the frequency and beside no structure; and reaches .8 alone and with instances in every window",
 			Presets: []string{"language", "language-controls"},
 			Judge:   func(runs []results.Runs) ([]Claim, error) { return NovelClaims(runs[0], runs[1]) }},
+		{ID: "sooner", Source: "Sec. 4.2, Fig 6a, in miniature", Text: "The novel task is learned sooner where it is more frequent.",
+			Rule:    "at each width the loss of its training instances is .1 nats lower over training at eight times the frequency",
+			Presets: []string{"language"}, Late: true, Judge: one(sooner)},
+		{ID: "gaps", Source: "Sec. 4.2, Fig 6b, in miniature", Text: "At equal frequency larger gaps leave a higher loss.",
+			Rule:    "at each width the loss before a burst of 160 every 160 batches is .1 nats above that with one in each, late in training",
+			Presets: []string{"language", "language-gaps"}, Judge: gapHurts},
+		{ID: "represents", Source: "Sec. 4.3, Fig 7a, in miniature",
+			Text: "What decoders represent of the order of symbols grows with size, as their accuracy does, along one causal direction.",
+			Rule: "R² of the numbers is .1 higher in the widest than in the narrowest, at an instance a batch; its rank correlation with accuracy " +
+				"is above .5; an interchange along the direction moves .2 more of the labels than along a random one",
+			Presets: []string{"language"}, Judge: one(represents)},
+		{ID: "keeps", Source: "Sec. 4.4, Fig 8, in miniature", Text: "Larger decoders gain more of a burst and retain more of it until the next.",
+			Rule:    "of what bursts give, gaps take .05 more back in each narrow width than in the widest, which gains .05 nats more of a burst",
+			Presets: []string{"language-gaps"}, Judge: one(keepsMore)},
+		{ID: "collisions", Source: "Sec. 4.4, Fig 9, in miniature",
+			Text:    "Gradients of the language run into the novel task's by chance, in smaller decoders more.",
+			Rule:    "the spread of their cosine is .02 wider in each narrow width than in the widest",
+			Presets: []string{"language-gaps"}, Judge: one(collides)},
+		{ID: "first-mlp", Source: "Sec. 4.4, Fig 10, in miniature", Text: "The first MLP matters most to the novel task's label.",
+			Rule:    "at each width nulling the first costs the label .1 nats more than nulling the second, at eight instances a batch",
+			Presets: []string{"language"}, Judge: one(firstMLP)},
+		{ID: "trajectory", Source: "App. E, Fig 22, in miniature",
+			Text: "At a high frequency all sizes share one course of task against language loss; at a low one small ones leave it.",
+			Rule: "when the widest net has the loss of language that a narrower one ends with, their losses of the task differ by less than .1 " +
+				"nats at eight instances a batch, and the narrow one's is .1 nats higher at one",
+			Presets: []string{"language"}, Late: true, Judge: one(trajectory)},
+		{ID: "frontier", Source: "App. E, Fig 23, in miniature", Text: "At equal compute larger decoders have the lower loss of a rare task.",
+			Rule:    "each width but the widest ends .1 nats above what the next wider one has at the same compute, at an instance a batch",
+			Presets: []string{"language"}, Late: true, Judge: one(behind)},
 		{ID: "olmo", Source: "Sec. 4, Fig 5-10, 22, 23", Text: "OLMo models of 4M to 4B parameters learn rarer tasks the larger they are.",
 			Without: "the presets are there at the paper's scale; no accelerators for 210e9 tokens"},
 		{ID: "addition", Source: "Sec. 4.1, Fig 5b, 7b",
 			Text:    "Larger models generalise modular addition injected into language, at higher frequencies.",
 			Without: "a pilot of one seed alone: 16 symbols, decay 1, an instance in every window, 60,000 steps (notebook 06, last table)"},
+		{ID: "quanta", Source: "arXiv 2303.13506",
+			Text: "Sparse parities are learned in the order of their frequency, more of them the wider the net.",
+			Rule: "of pairs of tasks that the widest net learned at unlike steps, .8 more came in the order of frequency than in the other; it " +
+				"learns .2 more of all tasks than the narrowest",
+			Presets: []string{"parity"}, Late: true, Judge: one(orderClaims)},
+		{ID: "forgetting", Source: "ours: restoring force",
+			Text: "How fast a withheld feature is lost follows from the utility of the weakest common one, and nothing fitted.",
+			Rule: "under gradient descent the rates differ from theory's by less than .1 in their logarithm, on average over the widths at which " +
+				"it was held and lost, at each exponent of frequencies",
+			Presets: []string{"forgetting"}, Late: true, Judge: forgettingClaim},
 	}
-}
-
-// judging returns claims of runs of one mixture; about says of which.
-type judging func(about string, runs results.Runs) ([]Claim, error)
-
-// one judges by the runs of one preset.
-func one(of judging) Judge {
-	return func(runs []results.Runs) ([]Claim, error) { return of("", runs[0]) }
-}
-
-// perBeta judges by the runs of one preset, for each exponent of frequencies.
-func perBeta(of judging) Judge {
-	return func(runs []results.Runs) (all []Claim, err error) {
-		betas, byBeta := results.By(runs[0], results.Beta)
-		for _, beta := range betas {
-			list, err := of(fmt.Sprintf("β = %g: ", beta), byBeta[beta])
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, list...)
-		}
-		return all, nil
-	}
-}
-
-// eachSeed returns a number of the runs of each seed.
-func eachSeed(runs results.Runs, of func(runs results.Runs) float64) BySeed {
-	values := BySeed{}
-	seeds, bySeed := results.By(runs, results.Seed)
-	for _, s := range seeds {
-		values[s] = of(bySeed[s])
-	}
-	return values
-}
-
-// predictedClaim is how far tasks' losses are from the range of the best encoders'.
-func predictedClaim(about string, runs results.Runs) ([]Claim, error) {
-	m, err := Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"loss"}, Final: true})
-	if err != nil {
-		return nil, err
-	}
-	off := eachSeed(runs, func(runs results.Runs) float64 {
-		var all []float64
-		for _, r := range runs {
-			low, high := m.TaskLoss(r.Net.Width)
-			for k := range low {
-				loss := Final(r, "loss", k+1)
-				all = append(all, max(low[k]/m.TaskTrace(k)-loss, loss-high[k]/m.TaskTrace(k), 0)) // NaN where loss is
-			}
-		}
-		return -stat.Mean(all, nil)
-	})
-	return []Claim{{"predicted", about + "minus the mean distance of normalised losses from the prediction", off, -.02}}, nil
-}
-
-// hasTask reports whether a net of regression tasks has the first direction of a task, from 1, at one of its steps; known is whether it
-// can be told.
-func hasTask(m theory.Mixture, r *results.Run, task, i int) (held, known bool) {
-	s := Value(r, "signal", i, task)
-	return m.HeldFeatures(task-1, s, HeldTolerance) > 0, !math.IsNaN(s)
-}
-
-// staircaseClaim is which share of rank-one tasks is first held at the predicted width, of those in the grid.
-func staircaseClaim(about string, runs results.Runs) ([]Claim, error) {
-	m, err := Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}, Final: true})
-	if err != nil {
-		return nil, err
-	}
-	share := eachSeed(runs, func(runs results.Runs) float64 {
-		widths, byWidth := results.By(runs, results.Width)
-		right, all := 0., 0.
-		for k, star := range m.NStar(1) {
-			at := slices.IndexFunc(widths, func(w int) bool { return w >= star.Some })
-			if at < 0 {
-				continue // wider than any net here
-			}
-			first := slices.IndexFunc(widths, func(w int) bool { return Final(byWidth[w][0], "signal", k+1) > Learned })
-			if all++; first == at {
-				right++
-			}
-		}
-		return right / all
-	})
-	return []Claim{{"staircase", about + "share of tasks first held at the predicted width", share, .9}}, nil
-}
-
-// thresholdClaim is at which share of widths the rarest task is held exactly where the frequent tasks' residual is below its least at the
-// width from which the rarest task withstands them.
-func thresholdClaim(about string, runs results.Runs) ([]Claim, error) {
-	m, err := Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"signal", "residual"}, Final: true})
-	if err != nil {
-		return nil, err
-	}
-	line, _ := m.FrequentFloor()
-	rarest := m.Rarest() + 1
-	share := eachSeed(runs, func(runs results.Runs) float64 {
-		right := 0.
-		for _, r := range runs {
-			has, known := hasTask(m, r, rarest, r.Last())
-			if residual := Final(r, "residual", 1); !known || math.IsNaN(residual) {
-				return math.NaN()
-			} else if has == (residual < line) {
-				right++
-			}
-		}
-		return right / float64(len(runs))
-	})
-	return []Claim{{"threshold", about + "share of widths on the right side of the line", share, .9}}, nil
-}
-
-// persistenceClaim is which share of all tasks and widths changes between held and not held after a tenth of the steps.
-func persistenceClaim(about string, runs results.Runs) ([]Claim, error) {
-	m, err := Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"signal"}})
-	if err != nil {
-		return nil, err
-	}
-	share := eachSeed(runs, func(runs results.Runs) float64 {
-		changed, all := 0., 0.
-		for _, r := range runs {
-			i := slices.IndexFunc(r.Steps, func(step int) bool { return 10*step >= r.Train.Steps })
-			for k := 1; k <= m.Tasks(); k++ {
-				before, known := hasTask(m, r, k, i)
-				after, still := hasTask(m, r, k, r.Last())
-				if !known || !still {
-					return math.NaN()
-				}
-				if all++; before != after {
-					changed++
-				}
-			}
-		}
-		return -changed / all
-	})
-	return []Claim{{"persistence", about + "minus the share of tasks and widths that change", share, -.05}}, nil
 }

@@ -86,7 +86,7 @@ func TestStatementsFollowTheWorld(t *testing.T) {
 	for _, s := range Statements() {
 		statements[s.ID] = s
 	}
-	for name, block := range map[string]int{"losses": 4, "staircase": 1, "persistence": 4} {
+	for name, block := range map[string]int{"losses": 4, "utility": 4, "stairs": 4, "staircase": 1, "persistence": 4} {
 		for verdict, of := range map[string]func(m theory.Mixture, w, seed, step int) map[string][]float64{
 			Supported: byUtility, Contradicted: late, Inconclusive: unsure} {
 			j, err := statements[name].On([]results.Runs{world(t, block, of, widths...)}, "")
@@ -109,11 +109,110 @@ func TestStatementsFollowTheWorld(t *testing.T) {
 		}
 	}
 	for verdict, right := range map[string]bool{Supported: true, Contradicted: false} {
-		j, err := statements["threshold"].On([]results.Runs{world(t, 8, threshold(right), 2, 8, 16, 24, 32)}, "")
-		if err != nil || j.Verdict != verdict {
-			t.Errorf("threshold: %s, want %s: %s %v", j.Verdict, verdict, j.Sentence, err)
+		for _, id := range []string{"threshold", "complex-threshold"} {
+			j, err := statements[id].On([]results.Runs{world(t, 8, threshold(right), 2, 8, 16, 24, 32)}, "")
+			if err != nil || j.Verdict != verdict {
+				t.Errorf("%s: %s, want %s: %s %v", id, j.Verdict, verdict, j.Sentence, err)
+			}
 		}
 	}
+}
+
+// Statements on injections, controls, parities and neurons follow worlds in which they are true, and such in which they are not.
+func TestMoreStatementsFollowTheWorld(t *testing.T) {
+	statements := map[string]Statement{}
+	for _, s := range Statements() {
+		statements[s.ID] = s
+	}
+	judged := func(id, want string, runs ...results.Runs) {
+		t.Helper()
+		if j, err := statements[id].On(runs, ""); err != nil || j.Verdict != want {
+			t.Errorf("%s: %s, want %s: %s %v", id, j.Verdict, want, j.Sentence, err)
+		}
+	}
+	judged("neurons", Supported)
+
+	injected := func(of func(width, gap int) float64) (runs results.Runs) {
+		for _, w := range []int{8, 16, 64} {
+			for _, gap := range []int{10, 50} {
+				runs = append(runs, cycled(w, gap, 200, 5, func(step, _ int) float64 { return of(w, gap) })...)
+			}
+		}
+		return runs
+	}
+	judged("lowest", Supported, injected(func(width, gap int) float64 {
+		if width == 64 || width == 16 && gap == 10 {
+			return .6
+		}
+		return .01
+	}))
+	judged("lowest", Contradicted, injected(func(_, _ int) float64 { return .6 }))
+	judged("lowest", Contradicted, injected(func(width, _ int) float64 { return float64(width) / 80 })) // gaps don't matter
+
+	judged("quanta", Supported, ladder([]int{4, 64}, 5))
+	backwards := ladder([]int{4, 64}, 5) // the rarest first
+	for i, r := range backwards {
+		var losses []float64
+		for at := range r.Steps {
+			for k := ladderTasks; k >= 1; k-- {
+				losses = append(losses, r.Value("loss_sampled", at, k))
+			}
+		}
+		backwards[i] = results.NewRun(r.Run, r.Steps, map[string][]float64{"loss_sampled": losses})
+	}
+	judged("quanta", Contradicted, backwards)
+
+	once := spec.Injection{Task: 6, Gap: 500, From: 100, Samples: 1}
+	all, err := Forgettings(forgetful(once, 4, 1, 8, .05, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := all[0].Lagged.Interval().Mean
+	judged("forgetting", Supported, forgetful(once, 4, 5, 8, theirs, 2))
+	judged("forgetting", Contradicted, forgetful(once, 4, 5, 8, 2*theirs, 2))
+
+	for verdict, narrow := range map[string]float64{Supported: .1, Contradicted: .9} {
+		judged("expressivity", verdict, expressive(t, narrow)...)
+	}
+}
+
+// expressive returns runs of the controls that expressivity is judged by, in a world in which any net learns the rarest task alone, the
+// widest also in the mixture, and the narrowest as much of it as is said.
+func expressive(t *testing.T, narrow float64) (runs []results.Runs) {
+	for _, preset := range []string{"controls", "controls-mlp", "controls-parity"} {
+		s := load(t, preset)
+		sweeps, err := expressivitySweeps(s)
+		if err != nil || len(sweeps) != 3 {
+			t.Fatal(len(sweeps), err)
+		}
+		for i, sweep := range sweeps {
+			all, err := sweep.Runs()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var own results.Runs
+			for _, r := range all {
+				has := .95
+				if widest := all[len(all)-1].Net.Width; i > 0 && r.Net.Width < widest {
+					has = narrow
+				}
+				steps, columns := []int{r.Train.Steps / 10, r.Train.Steps}, map[string][]float64{}
+				if until := r.Train.Injection.Until; i == 0 {
+					steps[0] = until
+				}
+				for range steps {
+					for range r.Mixture.Tasks {
+						if columns["loss_sampled"] = append(columns["loss_sampled"], 1-has); preset == "controls" {
+							columns["signal"] = append(columns["signal"], has)
+						}
+					}
+				}
+				own = append(own, results.NewRun(r, steps, columns))
+			}
+			runs = append(runs, own)
+		}
+	}
+	return runs
 }
 
 func TestVerdictOfAStatement(t *testing.T) {
@@ -156,7 +255,7 @@ func TestVerdictOfAStatement(t *testing.T) {
 	var ids []string
 	for _, s := range Statements() {
 		if slices.Contains(ids, s.ID) || s.Text == "" || s.Source == "" || (s.Judge == nil) != (s.Without != "") ||
-			(s.Judge == nil) != (len(s.Presets) == 0) || s.Judge != nil && s.Rule == "" {
+			s.Judge == nil && len(s.Presets) > 0 || s.Judge != nil && s.Rule == "" {
 			t.Errorf("statement %+v", s)
 		}
 		ids = append(ids, s.ID)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -438,22 +437,15 @@ func OneNeuron() (chart.Chart, error) {
 // Fig11 draws two tasks, of frequencies .9 and .1, and one neuron, or two of which a softmax gate picks for each task by how well they
 // serve it (theory.Gated): where the neurons end, and the rare task's alignment while tasks are drawn, the same ones for both.
 func Fig11() (chart.Chart, error) {
-	const p, eta, sharpness, steps = .9, .05, 8, 200
 	var panels []chart.Panel
 	over := chart.Panel{Title: "p = .9, q = .1", X: chart.Axis{Label: "step"},
 		Y: chart.Axis{Label: "alignment with the rare task", Name: "alignment", Min: -.02, Max: 1.02}}
-	for i, neurons := range [][]float64{{.8}, {.8, .7}} {
+	for i := range 2 {
 		name := fmt.Sprintf("N = %d", i+1)
-		line := chart.Layer{Kind: chart.Line, Name: name, Color: i}
-		random := rand.New(rand.NewPCG(11, 0))
-		for step := range steps + 1 {
-			_, rare := theory.GatedSignals(neurons, sharpness)
-			line.X, line.Y = append(line.X, float64(step)), append(line.Y, rare)
-			frequency := [2]float64{0, 1}
-			if random.Float64() < p {
-				frequency = [2]float64{1, 0}
-			}
-			neurons = theory.Gated(neurons, frequency[0], frequency[1], eta, sharpness)
+		rare, neurons := claims.GatedRun(i+1, 11)
+		line := chart.Layer{Kind: chart.Line, Name: name, Color: i, Y: rare}
+		for step := range rare {
+			line.X = append(line.X, float64(step))
 		}
 		over.Layers = append(over.Layers, line)
 		arrows, tips := chart.Layer{Kind: chart.Line, Name: name, Color: i}, chart.Layer{Kind: chart.Points, Name: name, Color: i, Shape: 1}
@@ -470,7 +462,8 @@ func Fig11() (chart.Chart, error) {
 			Facets: []chart.Facet{{Name: "width", Value: i + 1}}})
 	}
 	return chart.Chart{Name: "fig11", Title: "One neuron serves the frequent task; of two, each takes one",
-		Subtitle: fmt.Sprintf("frequencies %g and %g; %d steps of rate %g", p, 1-p, steps, eta), Panels: append(panels, over),
+		Subtitle: fmt.Sprintf("frequencies %g and %.1f; %d steps of rate %g", claims.GatedFrequency, 1-claims.GatedFrequency,
+			claims.GatedSteps, claims.GatedRate), Panels: append(panels, over),
 		Columns: 3, Caption: "Each step is on one task, drawn by its frequency: a rare one pushes the alignment up, the frequent ones pull " +
 			"it down. The gate's definition, rate and start are ours."}, nil
 }

@@ -209,6 +209,17 @@ func (s *Store) complete(f *File, want Want) error {
 	return nil
 }
 
+// Publishing has what analyses need of results copied to the folder RARETASK_PUBLISH from now on, and returns the folder in it for those of
+// a scale; empty: nobody asked for it.
+func Publishing(scale string) (dir string) {
+	if dir = os.Getenv("RARETASK_PUBLISH"); dir == "" {
+		return ""
+	}
+	dir = PublishedAt(dir, scale)
+	OnNeed = func(f *File, columns []string, final bool) error { return Publish(f, dir, columns, final) }
+	return dir
+}
+
 // Publish writes what notebooks need of a file's runs to dir, under the name that published results have, for authors of notebooks to
 // commit: columns, and of the steps all or the last alone. What is published there already stays.
 func Publish(f *File, dir string, columns []string, final bool) error {

@@ -57,7 +57,7 @@ estimate, low, high, minimum, seeds, failed and verdict.`,
 			if len(args) > 0 && !slices.Contains(args, s.ID) {
 				continue
 			}
-			runs, why, err := finished(s.Presets, size)
+			runs, why, err := finished(s, size)
 			if err != nil {
 				return err
 			}
@@ -83,27 +83,37 @@ estimate, low, high, minimum, seeds, failed and verdict.`,
 	return cmd
 }
 
-// finished returns the runs of presets, of each nil where some are missing, and then why.
-func finished(presets []string, scale string) (all []results.Runs, why string, err error) {
+// finished returns the runs of a statement's sweeps, of each nil where some are missing, and then why.
+func finished(of claims.Statement, scale string) (all []results.Runs, why string, err error) {
 	store, err := results.Open()
 	if err != nil {
 		return nil, "", err
 	}
-	for _, name := range presets {
-		s, err := spec.Load(name, scale)
+	results.Publishing(scale)
+	for _, name := range of.Presets {
+		preset, err := spec.Load(name, scale)
 		if err != nil {
 			return nil, "", err
 		}
-		plan, err := sweep.NewPlan(s, store, nil)
-		if err != nil {
-			return nil, "", err
+		sweeps := []*spec.Sweep{preset}
+		remedy := fmt.Sprintf("`raretask sweep run %s --scale %s` trains the others", name, scale)
+		if of.Sweeps != nil {
+			if sweeps, err = of.Sweeps(preset); err != nil {
+				return nil, "", err
+			}
+			remedy = "notebook 07 trains the others"
 		}
-		if total, done := plan.Runs(); done < total {
-			all = append(all, nil)
-			why = fmt.Sprintf("%d of %d runs are there; `raretask sweep run %s --scale %s` trains the others", done, total, name, scale)
-			continue
+		for _, s := range sweeps {
+			plan, err := sweep.NewPlan(s, store, nil)
+			if err != nil {
+				return nil, "", err
+			}
+			if total, done := plan.Runs(); done < total {
+				all, why = append(all, nil), fmt.Sprintf("%d of %d runs of %s are there; %s", done, total, s.Name, remedy)
+				continue
+			}
+			all = append(all, plan.Results())
 		}
-		all = append(all, plan.Results())
 	}
 	return all, why, nil
 }
