@@ -78,7 +78,7 @@ func TestIntervalsCover(t *testing.T) {
 	const trials, resamples = 200, 200
 	covered := map[string]int{}
 	for seed := range uint64(trials) {
-		f, err := Report(context.Background(), chinchilla(Besiroglu, 240, .01, rand.New(rand.NewPCG(7, seed))), resamples, nil)
+		f, err := Report(context.Background(), chinchilla(Besiroglu, 240, .01, rand.New(rand.NewPCG(7, seed))), nil, resamples, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestShapeSeesWhatIsNoLaw(t *testing.T) {
 // The law without the largest size predicts it, where there is a law, and what pulls a fit is found.
 func TestReportSaysWhatPulls(t *testing.T) {
 	points := grid(Besiroglu.Loss, .002)
-	f, err := Report(context.Background(), points, 200, nil)
+	f, err := Report(context.Background(), points, nil, 200, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestReportSaysWhatPulls(t *testing.T) {
 			points[i].Loss *= 1.05
 		}
 	}
-	if f, err = Report(context.Background(), points, 200, nil); err != nil || f.Influence[0].From < 5e8 || f.Influence[0].Shift < 2 ||
+	if f, err = Report(context.Background(), points, nil, 200, nil); err != nil || f.Influence[0].From < 5e8 || f.Influence[0].Shift < 2 ||
 		!near(f.Influence[0].Alpha, Besiroglu.Alpha, .1) || f.Extrapolation.Mean > -.03 || len(f.Notes) < 2 {
 		t.Errorf("the largest size is off by 5%%: %+v, %+v, %q, %v", f.Influence, f.Extrapolation, f.Notes, err)
 	}
@@ -285,7 +285,7 @@ func TestFrontierOfALaw(t *testing.T) {
 func BenchmarkReport(b *testing.B) {
 	points := chinchilla(Besiroglu, 240, .01, rand.New(rand.NewPCG(7, 0)))
 	for b.Loop() {
-		if _, err := Report(context.Background(), points, 4000, nil); err != nil {
+		if _, err := Report(context.Background(), points, nil, 4000, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

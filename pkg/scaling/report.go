@@ -72,15 +72,16 @@ type Influence struct {
 const seedOfResamples = 20260528
 
 // Report fits a law and resamples the points so many times with replacement; progress, where it isn't nil, is told how many resamples are
-// done. Points of one training that is seen several times are not independent: intervals are then too narrow.
-func Report(ctx context.Context, points []Point, resamples int, progress func(done int)) (*Fitted, error) {
+// done. Points of one training that is seen several times are not independent: runs says which training each point is of, and all points of
+// one are drawn together (nil: each is of its own).
+func Report(ctx context.Context, points []Point, runs []int, resamples int, progress func(done int)) (*Fitted, error) {
 	law, err := Fit(points)
 	if err != nil {
 		return nil, err
 	}
 	p := newProblem(points)
 	f := &Fitted{Law: law, Points: len(points), Sizes: len(distinct(p.x)), Resamples: resamples}
-	if f.laws, err = p.resample(ctx, law, resamples, progress); err != nil {
+	if f.laws, err = p.resample(ctx, law, drawsOf(runs, len(points)), resamples, progress); err != nil {
 		return nil, err
 	}
 	if f.Failed = resamples - len(f.laws); len(f.laws) == 0 {
@@ -111,8 +112,13 @@ func Median(values []float64) float64 {
 
 // interval returns a statistic of the law and its interval over resamples.
 func (f *Fitted) interval(of func(Law) float64) Interval {
-	values := slices.Sorted(slices.Values(xslices.Map(f.laws, of)))
-	return Interval{of(f.Law), stat.Quantile(.025, stat.LinInterp, values, nil), stat.Quantile(.975, stat.LinInterp, values, nil)}
+	return intervalOf(f.Law, f.laws, of)
+}
+
+// intervalOf returns a statistic of a law and its interval over those of resamples.
+func intervalOf[L any](law L, laws []L, of func(L) float64) Interval {
+	values := slices.Sorted(slices.Values(xslices.Map(laws, of)))
+	return Interval{of(law), stat.Quantile(.025, stat.LinInterp, values, nil), stat.Quantile(.975, stat.LinInterp, values, nil)}
 }
 
 // Predict returns the loss of a size and an amount of data, with its band: the uncertainty of the law, not the scatter about it.
@@ -128,7 +134,7 @@ func (f *Fitted) Optimum(c float64) (n, d Interval) {
 }
 
 // resample fits resamples of the points from the law on, on all cores. Those without a fit are left out.
-func (p *problem) resample(ctx context.Context, law Law, resamples int, progress func(done int)) ([]Law, error) {
+func (p *problem) resample(ctx context.Context, law Law, from draws, resamples int, progress func(done int)) ([]Law, error) {
 	start := p.theta(law)
 	laws := make([]*Law, resamples)
 	var next atomic.Int64
@@ -144,7 +150,7 @@ func (p *problem) resample(ctx context.Context, law Law, resamples int, progress
 				if progress != nil && i%64 == 0 {
 					progress(i)
 				}
-				if own.draw(rand.New(rand.NewPCG(seedOfResamples, uint64(i)))) {
+				if from.draw(own.weight, rand.New(rand.NewPCG(seedOfResamples, uint64(i)))); own.enough() {
 					l := own.law(own.improve(start, 200, 1e-7))
 					laws[i] = &l
 				}
@@ -168,12 +174,39 @@ func (p *problem) clone() *problem {
 	return &own
 }
 
-// draw weighs points by how often a resample has them, and reports whether it has what a fit needs.
-func (p *problem) draw(random *rand.Rand) bool {
-	clear(p.weight)
-	for range p.weight {
-		p.weight[random.IntN(len(p.weight))]++
+// draws are the points of each training, which are drawn together.
+type draws [][]int
+
+// drawsOf returns those of n points, of which runs says which training each is of; nil: each is of its own.
+func drawsOf(runs []int, n int) (d draws) {
+	at := map[int]int{}
+	for i := range n {
+		run := i
+		if runs != nil {
+			run = runs[i]
+		}
+		k, known := at[run]
+		if !known {
+			k, d = len(d), append(d, nil)
+			at[run] = k
+		}
+		d[k] = append(d[k], i)
 	}
+	return d
+}
+
+// draw weighs points by how often a resample has them.
+func (d draws) draw(weight []float64, random *rand.Rand) {
+	clear(weight)
+	for range d {
+		for _, i := range d[random.IntN(len(d))] {
+			weight[i]++
+		}
+	}
+}
+
+// enough reports whether a resample has what a fit needs.
+func (p *problem) enough() bool {
 	var x, y []float64
 	for i, w := range p.weight {
 		if w > 0 {
@@ -219,11 +252,15 @@ func extrapolate(points []Point) *Extrapolation {
 	}
 	e := &Extrapolation{Above: above, Points: len(large)}
 	for _, p := range large {
-		r := math.Log(law.Loss(p.N, p.D)) - math.Log(p.Loss)
-		e.Mean += r / float64(len(large))
-		e.Worst = max(e.Worst, math.Abs(r))
+		e.add(math.Log(law.Loss(p.N, p.D) / p.Loss))
 	}
 	return e
+}
+
+// add counts the error of one of the points.
+func (e *Extrapolation) add(off float64) {
+	e.Mean += off / float64(e.Points)
+	e.Worst = max(e.Worst, math.Abs(off))
 }
 
 // groupsOfSizes is into how many groups sizes are cut, to see what pulls a fit.

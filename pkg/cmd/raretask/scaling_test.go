@@ -68,6 +68,37 @@ func TestScalingFit(t *testing.T) {
 	}
 }
 
+// Of a table with sizes alone, or data alone, a law of one variable is fitted; trainings are resampled whole where a column names them.
+func TestScalingFitOfOneVariable(t *testing.T) {
+	law := scaling.FloorLaw{E: 1.5, A: 80, Alpha: .4}
+	for _, name := range []string{"N", "D"} {
+		text := name + ",loss,seed\n"
+		for i, x := range []float64{1e3, 3e3, 1e4, 3e4, 1e5, 3e5} {
+			text += fmt.Sprintf("%g,%g,%d\n", x, law.At(x), i%3)
+		}
+		path := write(t, "one.csv", text)
+		var got struct {
+			One struct {
+				Of    string
+				E, A  scaling.Interval
+				Alpha scaling.Interval `json:"a"`
+			} `json:"one_variable"`
+		}
+		executeJSON(t, nil, &got, "scaling", "fit", path, "--run", "seed", "--resamples", "100")
+		if o := got.One; o.Of != name || math.Abs(o.Alpha.Estimate-.4) > 1e-3 || math.Abs(o.E.Estimate-1.5) > 1e-3 {
+			t.Errorf("%s: %+v", name, o)
+		}
+		if status, out, _ := execute(t, nil, "scaling", "fit", path, "--by", "", "--resamples", "100"); status != 0 ||
+			!strings.Contains(out, "L("+name+") = E + A/") {
+			t.Errorf("exit %d:\n%s", status, out)
+		}
+		if status, _, errors := execute(t, nil, "scaling", "fit", path, "--by", "", "--budget", "1e9"); status != 2 ||
+			!strings.Contains(errors, "alone") {
+			t.Errorf("exit %d: %s", status, errors)
+		}
+	}
+}
+
 func TestScalingFitSaysWhatIsWrong(t *testing.T) {
 	table := func(change func(n, d, loss float64) (string, string, string)) string {
 		text := "N,D,loss\n"
@@ -81,9 +112,9 @@ func TestScalingFitSaysWhatIsWrong(t *testing.T) {
 	}
 	g := func(v float64) string { return fmt.Sprint(v) }
 	for want, path := range map[string]string{
-		"no column N":    write(t, "x.csv", "size,D,loss\n1,2,3\n"),
+		"no column N":    write(t, "x.csv", "size,tokenz,loss\n1,2,3\n"),
 		"no column loss": write(t, "x.csv", "N,D\n1,2\n"),
-		"no column D":    write(t, "x.csv", "N,loss\n1,2\n"),
+		"3 points":       write(t, "x.csv", "N,loss\n1,5\n2,4\n3,3\n"),
 		"no rows":        write(t, "x.csv", "N,D,loss\n"),
 		"--by":           write(t, "x.csv", "N,D,loss,run\n1,2,3,a\n4,5,6,b\n"),
 		"line 2":         table(func(n, d, _ float64) (string, string, string) { return g(n), g(d), "-1" }),
