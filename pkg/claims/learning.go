@@ -189,6 +189,9 @@ func Exponents(runs results.Runs) ([]Exponent, error) {
 	if err := NeedBits(runs); err != nil {
 		return nil, err
 	}
+	if f := runs[0].Mixture.Frequency; f.Law != "power" {
+		return nil, fmt.Errorf("claims: frequencies by the law %q: want a power law, whose exponent the others follow", f.Law)
+	}
 	widths, byWidth := results.By(runs, results.Width)
 	widest := byWidth[widths[len(widths)-1]]
 	seeds, _ := results.By(runs, results.Seed)

@@ -25,7 +25,7 @@ func full(t *testing.T) map[string]Run {
 	regression.Train.Intervention = Intervention{Kind: "weight", Task: 3, Factor: 2}
 	parity := regression
 	parity.Mixture = Mixture{Family: "parity", Tasks: 12, Settings: tasks.ParitySettings{Bits: 20, Size: 4, Seed: 5},
-		Frequency: Frequency{"power", 1.4}}
+		Frequency: Frequency{"power", 1.4, ""}}
 	parity.Net = NewNet("mlp", 24)
 	parity.Net.Parameterization, parity.Net.Base = "mup", 8
 	surgery := regression
@@ -165,7 +165,7 @@ func TestHashOfEverySetting(t *testing.T) {
 
 // Programs take as inputs what stacks may differ in.
 func TestPrograms(t *testing.T) {
-	shared := []string{"mixture.frequency.law", "mixture.frequency.exponent", "mixture.seed", "train.rate", "train.seed", "train.data",
+	shared := []string{"mixture.frequency.law", "mixture.frequency.exponent", "mixture.frequency.shares", "mixture.seed", "train.rate", "train.seed", "train.data",
 		"train.evaluations", "train.injection.task", "train.injection.gap", "train.injection.length", "train.injection.samples",
 		"train.injection.from", "train.injection.until"}
 	for name, run := range full(t) {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/support/xslices"
 
 	_ "raretask/pkg/corpus" // a spec may name its family
 	"raretask/pkg/mixture"
@@ -39,8 +41,9 @@ type Mixture struct {
 
 // Frequency is a law for the tasks' frequencies.
 type Frequency struct {
-	Law      string  `yaml:"law" json:"law" vary:"input" about:"power: pi_k proportional to k^-exponent"`
-	Exponent float64 `yaml:"exponent" json:"exponent" vary:"input" about:"beta; alpha + 1 of multitask sparse parity"`
+	Law      string  `yaml:"law" json:"law" vary:"input" about:"power: pi_k proportional to k^-exponent; given: to the k-th of shares"`
+	Exponent float64 `yaml:"exponent" json:"exponent" vary:"input" about:"power: beta; alpha + 1 of multitask sparse parity"`
+	Shares   string  `yaml:"shares" json:"shares,omitzero" vary:"input" hash:"added" about:"given: K numbers between spaces, as in 12 5 1 1"`
 }
 
 // Net is the network that is trained.
@@ -160,12 +163,34 @@ func (t Train) DataSeed() uint32 {
 	return t.Seed
 }
 
-// Frequencies returns pi_k, most frequent first; they sum to one.
+// Shares returns the setting mixture.frequency.shares of frequencies.
+func Shares(frequencies []float64) string {
+	return strings.Join(xslices.Map(frequencies, func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }), " ")
+}
+
+// numbers returns the shares; nil where they are no numbers.
+func (f Frequency) numbers() (all []float64) {
+	for _, text := range strings.Fields(f.Shares) {
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return nil
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// Frequencies returns pi_k, most frequent first under a power law; they sum to one.
 func (m Mixture) Frequencies() []float64 {
 	pi := make([]float64, m.Tasks)
+	given := m.Frequency.numbers()
 	sum := 0.
 	for k := range pi {
-		pi[k] = math.Pow(float64(k+1), -m.Frequency.Exponent)
+		if m.Frequency.Law == "given" {
+			pi[k] = given[k]
+		} else {
+			pi[k] = math.Pow(float64(k+1), -m.Frequency.Exponent)
+		}
 		sum += pi[k]
 	}
 	for k := range pi {
@@ -235,6 +260,7 @@ const (
 	largestCount = 1 << 20 // tasks, widths
 	largestBatch = 1 << 24 // float32 counts no further
 	largestEvals = 10_000
+	largestShare = 1e100
 	mostParts    = 256 // of a batch: each has its own part of a program
 )
 
@@ -244,7 +270,9 @@ func (r Run) Validate() error {
 	if err := cmp.Or(
 		tasks.Want(m.Settings != nil, "mixture.family", m.Family, strings.Join(tasks.Names(), " or ")),
 		tasks.Want(m.Tasks >= 1 && m.Tasks <= largestCount, "mixture.tasks", m.Tasks, fmt.Sprintf("1 … %d", largestCount)),
-		tasks.Want(m.Frequency.Law == "power", "mixture.frequency.law", m.Frequency.Law, "power"),
+		oneOf("mixture.frequency.law", m.Frequency.Law, "power", "given"),
+		tasks.Want(m.Frequency.Law == "given" || m.Frequency.Shares == "", "mixture.frequency.shares", m.Frequency.Shares,
+			"them left out, or mixture.frequency.law: given"),
 		tasks.Want(m.Frequency.Exponent >= 0 && m.Frequency.Exponent <= 100, "mixture.frequency.exponent", m.Frequency.Exponent, "0 … 100"),
 		tasks.Want(r.Net.Settings != nil, "net.kind", r.Net.Kind, strings.Join(net.Names(), " or ")),
 	); err != nil {
@@ -253,10 +281,15 @@ func (r Run) Validate() error {
 	if err := m.Settings.Check(m.Tasks); err != nil {
 		return under("mixture", err)
 	}
+	if shares := m.Frequency.numbers(); m.Frequency.Law == "given" && (len(shares) != m.Tasks || !(slices.Min(shares) > 0) ||
+		slices.ContainsFunc(shares, func(v float64) bool { return !(v <= largestShare) })) {
+		return tasks.Want(false, "mixture.frequency.shares", m.Frequency.Shares, fmt.Sprintf("%d numbers > 0 between spaces", m.Tasks))
+	}
 	frequencies := m.Frequencies()
 	if !mixture.Drawable(frequencies) {
-		return tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent,
-			"a smaller one, or fewer tasks: the rarest could not be drawn at its frequency")
+		const want = "frequencies less unlike, or fewer tasks: the rarest could not be drawn at its frequency"
+		return cmp.Or(tasks.Want(m.Frequency.Law == "power", "mixture.frequency.shares", m.Frequency.Shares, want),
+			tasks.Want(false, "mixture.frequency.exponent", m.Frequency.Exponent, want))
 	}
 	if err := cmp.Or(
 		r.Net.validate(m.Signature()), r.Train.validate(),

@@ -24,6 +24,29 @@ func TestFrequencies(t *testing.T) {
 	}
 }
 
+// Given frequencies are what stands there, to any scale; runs of a power law keep their identity.
+func TestGivenFrequencies(t *testing.T) {
+	s, err := Parse("x.yaml", []byte("net: {width: 8}\nmixture: {tasks: 3, dim: 24, frequency: {law: given, shares: 1 6 3}}\n"), "quick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range []float64{.1, .6, .3} {
+		if got := s.Base.Mixture.Frequencies()[k]; math.Abs(got-want) > 1e-15 {
+			t.Errorf("pi_%d = %g, want %g", k+1, got, want)
+		}
+	}
+	again := s.Base
+	again.Mixture.Frequency.Shares = Shares(s.Base.Mixture.Frequencies())
+	if err := again.Validate(); err != nil || again.Mixture.Frequency.Shares == "" {
+		t.Error(again.Mixture.Frequency, err)
+	}
+	other := s.Base
+	other.Mixture.Frequency.Shares = "1 5 3"
+	if other.Hash() == s.Base.Hash() || len(Stacks([]Run{other, s.Base})) != 2 {
+		t.Error("other shares are no other run")
+	}
+}
+
 // Every mistake must be answered with the file, the line, the key and what is allowed.
 func TestParseErrors(t *testing.T) {
 	for _, c := range []struct {
@@ -34,6 +57,15 @@ func TestParseErrors(t *testing.T) {
 		{"unknown part", "train: {}\nmodel: {}\n", []string{"x.yaml:2", "model", "unknown key", "mixture"}},
 		{"negative frequency exponent", "mixture:\n  frequency: {law: power, exponent: -1}\n",
 			[]string{"x.yaml:2", "mixture.frequency.exponent", "-1", "0 … 100"}},
+		{"shares of a power law", "mixture:\n  frequency: {shares: 1 2}\n", []string{"x.yaml:2", "mixture.frequency.shares", "1 2", "law: given"}},
+		{"too few shares", "mixture: {tasks: 3, dim: 24,\n  frequency: {law: given, shares: 1 2}}\n",
+			[]string{"x.yaml:2", "mixture.frequency.shares", "3 numbers > 0"}},
+		{"a share of nothing", "mixture: {tasks: 2, dim: 16,\n  frequency: {law: given, shares: 1 0}}\n",
+			[]string{"x.yaml:2", "mixture.frequency.shares", "2 numbers > 0"}},
+		{"a share in words", "mixture: {tasks: 2, dim: 16,\n  frequency: {law: given, shares: 1 half}}\n",
+			[]string{"x.yaml:2", "mixture.frequency.shares", "2 numbers > 0"}},
+		{"a share too small to draw", "mixture: {tasks: 2, dim: 16,\n  frequency: {law: given, shares: 1 1e-30}}\n",
+			[]string{"x.yaml:2", "mixture.frequency.shares", "less unlike"}},
 		{"blocks that don't fit", "mixture: {tasks: 8, block: 4,\n  dim: 16}\n", []string{"x.yaml:2", "mixture.dim", "16", "32"}},
 		{"width 0", "net:\n  width: 0\n", []string{"x.yaml:2", "net.width", "0", "1 …"}},
 		{"width 0 in a grid", "grid:\n  net.width: [4,\n    0]\n", []string{"x.yaml:3", "net.width", "0"}},
