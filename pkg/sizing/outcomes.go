@@ -1,0 +1,192 @@
+package sizing
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"raretask/pkg/claims"
+	"raretask/pkg/probe"
+	"raretask/pkg/results"
+)
+
+// Variables of outcomes: the width, the share of samples that are of the task (of an injected one: instances a batch), its rank by frequency in
+// its mixture, and, for a net that has a smaller one beside it, how much that one has left to learn: 1 is all.
+const (
+	Size = iota
+	Frequency
+	Rank
+	Proxy
+)
+
+// Names are those of the variables.
+var Names = []string{"size", "frequency", "rank", "left at the next smaller size"}
+
+// Place is an outcome of one task in one training, with all variables; Proxy is NaN where there is no smaller size.
+type Place struct {
+	Outcome
+	Mixture, Task, Width int
+	Smaller              bool // whether the next smaller size learned it; false where there is none
+	Share                float64
+}
+
+// leastLeft keeps the logarithm of what is left finite.
+const leastLeft = .01
+
+// Places returns the outcomes of runs, a set for each mixture: of tasks whose loss is measured by samples, relative to the best constant, or of
+// a novel task injected into a language, of which the accuracy on unseen instances counts. Learned is half of what there is. A run that
+// diverged has learned nothing.
+func Places(sets []results.Runs) (all []Place, err error) {
+	for i, runs := range sets {
+		injected := slices.ContainsFunc(runs, func(r *results.Run) bool { return r.Measured(probe.TestAccuracy) })
+		column := "loss_sampled"
+		if injected {
+			column = probe.TestAccuracy
+		}
+		if err := runs.Need(results.Design{Vary: []string{"net.width", "train.rate", "train.injection.*"}, Columns: []string{column}, Final: true}); err != nil {
+			return nil, err
+		}
+		var own []Place
+		for n, r := range runs {
+			if injected {
+				own = append(own, injectedPlace(r, i, n))
+				continue
+			}
+			frequencies := r.Mixture.Frequencies()
+			for k, pi := range frequencies {
+				rank := 0.
+				for _, other := range frequencies {
+					if other >= pi {
+						rank++
+					}
+				}
+				p := Place{Mixture: i, Task: k, Width: r.Net.Width, Share: 1 - claims.Final(r, column, k+1)}
+				p.X, p.Run = []float64{float64(r.Net.Width), pi, rank, math.NaN()}, i<<16|n
+				own = append(own, p)
+			}
+		}
+		all = append(all, besides(own)...)
+	}
+	return all, nil
+}
+
+// injectedPlace is that of the novel task of a run: of two labels half are right by chance.
+func injectedPlace(r *results.Run, mixture, n int) Place {
+	i := r.Train.Injection
+	p := Place{Mixture: mixture, Task: i.Task - 1, Width: r.Net.Width, Share: 2*claims.Final(r, probe.TestAccuracy, 1) - 1}
+	perBatch := i.PerStep(r.Train.Batch, r.Mixture.Frequencies()[i.Task-1]) * float64(i.Steps()) / float64(i.Gap)
+	p.X, p.Run = []float64{float64(r.Net.Width), perBatch, 1, math.NaN()}, mixture<<16|n
+	return p
+}
+
+// besides fills in what the next smaller size has left, and whether each is learned.
+func besides(own []Place) []Place {
+	slices.SortStableFunc(own, func(a, b Place) int {
+		return cmp.Or(a.Task-b.Task, cmp.Compare(a.X[Frequency], b.X[Frequency]), a.Width-b.Width)
+	})
+	for i := range own {
+		p := &own[i]
+		p.Learned = p.Share > LearnedShare // not where it is NaN
+		if i > 0 && own[i-1].Task == p.Task && own[i-1].X[Frequency] == p.X[Frequency] && own[i-1].Width < p.Width {
+			smaller := own[i-1]
+			p.X[Proxy], p.Smaller = min(1, max(leastLeft, 1-smaller.Share)), smaller.Learned
+			if math.IsNaN(smaller.Share) {
+				p.X[Proxy] = 1
+			}
+		}
+	}
+	return own
+}
+
+// Some returns the outcomes of places by some variables; those that lack one are left out.
+func Some(places []Place, variables ...int) (names []string, outcomes []Outcome) {
+	for _, v := range variables {
+		names = append(names, Names[v])
+	}
+	for _, p := range places {
+		o := Outcome{Learned: p.Learned, Run: p.Run}
+		for _, v := range variables {
+			o.X = append(o.X, p.X[v])
+		}
+		if !slices.ContainsFunc(o.X, math.IsNaN) {
+			outcomes = append(outcomes, o)
+		}
+	}
+	return names, outcomes
+}
+
+// Rule is a way to tell whether a task will be learned, and how often it is right.
+type Rule struct {
+	Name        string
+	Right, Told int
+}
+
+// Accuracy is the share that is told right.
+func (r Rule) Accuracy() float64 { return share(r.Right, r.Told) }
+
+// Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others; only on
+// places that have a smaller size beside them, as the last rule and the last model need one. The rules are the best threshold on
+// frequency alone, on size alone, and what the next smaller size of the same mixture did.
+func Compare(fit, test []Place) (rules []Rule, err error) {
+	beside := func(all []Place) []Place {
+		return slices.DeleteFunc(slices.Clone(all), func(p Place) bool { return math.IsNaN(p.X[Proxy]) })
+	}
+	test = beside(test)
+	count := func(name string, tell func(p Place) bool) {
+		r := Rule{Name: name}
+		for _, p := range test {
+			if r.Told++; tell(p) == p.Learned {
+				r.Right++
+			}
+		}
+		rules = append(rules, r)
+	}
+	for v, name := range map[int]string{Frequency: "frequency alone", Size: "size alone"} {
+		limit, above := bestLimit(fit, v)
+		count(name, func(p Place) bool { return (p.X[v] >= limit) == above })
+	}
+	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
+	count("what the next smaller size did", func(p Place) bool { return p.Smaller })
+	for _, m := range []struct {
+		name      string
+		variables []int
+		from      []Place
+	}{
+		{"model of size, frequency and rank, of other mixtures", []int{Size, Frequency, Rank}, fit},
+		{"the same, and what the next smaller size has left", []int{Size, Frequency, Rank, Proxy}, beside(fit)},
+	} {
+		variables := slices.DeleteFunc(m.variables, func(v int) bool {
+			return !slices.ContainsFunc(m.from, func(p Place) bool { return p.X[v] != m.from[0].X[v] })
+		})
+		names, outcomes := Some(m.from, variables...)
+		t, err := FitThreshold(names, outcomes, 0)
+		if err != nil {
+			return nil, err
+		}
+		count(m.name, func(p Place) bool {
+			_, one := Some([]Place{p}, variables...)
+			return t.Probability(one[0].X).Estimate > .5
+		})
+	}
+	return rules, nil
+}
+
+// bestLimit returns the limit on a variable that tells places best, and whether those above it are learned.
+func bestLimit(places []Place, variable int) (limit float64, above bool) {
+	best := -1
+	for _, p := range places {
+		at, right := p.X[variable], 0
+		for _, q := range places {
+			if (q.X[variable] >= at) == q.Learned {
+				right++
+			}
+		}
+		if right > best {
+			best, limit, above = right, at, true
+		}
+		if wrong := len(places) - right; wrong > best {
+			best, limit, above = wrong, at, false
+		}
+	}
+	return limit, above
+}
