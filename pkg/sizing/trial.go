@@ -95,3 +95,101 @@ func trials(preset, scale string, seed uint64, n int, draw func(d draws, i int) 
 	}
 	return all, nil
 }
+
+// Promise is a mixture that was recommended, and what it was said to do.
+type Promise struct {
+	Sweep       *spec.Sweep // that trains it
+	Of          Mixture     // that it stands in the place of
+	Targets     []float64   // losses relative to nothing learned; NaN: none
+	Recommended Recommended
+	Cost        Cost // at the recommended width
+}
+
+// Promises returns n recommendations for mixtures of Bottlenecks: of each the rarest task and two others drawn at random are to come to losses of
+// .15 to .6, whatever becomes of the rest.
+func Promises(scale string, seed uint64, n int) (all []Promise, err error) {
+	sweeps, err := Bottlenecks(scale, seed, n)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range sweeps {
+		m, err := s.Base.Mixture.Theory()
+		if err != nil {
+			return nil, err
+		}
+		p := Promise{Of: Mixture{m}, Targets: slices.Repeat([]float64{math.NaN()}, m.Tasks())}
+		d := drawsOf(seed, "promise", i)
+		for _, k := range append(d.Perm(m.Tasks() - 1)[:2], m.Tasks()-1) {
+			p.Targets[k] = d.within(.15, .6)
+		}
+		if p.Recommended, err = p.Of.Recommend(p.Targets); err != nil {
+			return nil, err
+		}
+		p.Cost = p.Of.CostOf(p.Recommended.Mixture, p.Recommended.Width)
+		p.Sweep, err = spec.Of(s.Name+"-recommended", s.Base, spec.Vary("mixture.frequency.law", "given"),
+			spec.Vary("mixture.frequency.shares", spec.Shares(p.Recommended.Frequency)), spec.Vary("net.width", p.Recommended.Width))
+		if err != nil {
+			return nil, err
+		}
+		p.Sweep.Scale, p.Sweep.Keep = s.Scale, []int{}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// Lateness is a task that theory says a width learns if all its samples come in the last fifth of training, and not at a constant frequency.
+type Lateness struct {
+	Constant, Late *spec.Sweep // both with as many samples of it
+	Task, Width    int
+	Before, After  Verdict
+}
+
+// lateShare is the share of training at whose end a late task comes.
+const lateShare = .2
+
+// Latenesses returns one for each of n mixtures of Bottlenecks that has one: the rarest task and the narrowest width of which it is said with a
+// margin of .15 both ways.
+func Latenesses(scale string, seed uint64, n int) (all []Lateness, err error) {
+	sweeps, err := Bottlenecks(scale, seed, n)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sweeps {
+		runs, err := s.Runs()
+		if err != nil {
+			return nil, err
+		}
+		m, err := s.Base.Mixture.Theory()
+		if err != nil {
+			return nil, err
+		}
+		l, found := lateness(Mixture{m}, runs)
+		if !found {
+			continue
+		}
+		steps := s.Base.Train.Steps
+		late := spec.Injection{Task: l.Task + 1, Gap: steps, Length: int(lateShare * float64(steps))}
+		width := spec.Vary("net.width", l.Width)
+		if l.Late, err = spec.Of(s.Name+"-late", s.Base, width, spec.Vary("train.injection", late)); err != nil {
+			return nil, err
+		}
+		l.Constant = s // all of its widths, which train anyway
+		l.Late.Scale, l.Late.Keep = s.Scale, []int{}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func lateness(m Mixture, runs []spec.Run) (l Lateness, found bool) {
+	const clear = 3 * NearTie
+	for k := m.Tasks() - 1; k > 0; k-- {
+		for _, r := range runs {
+			before := m.At(r.Net.Width)[k]
+			after, err := m.Late(k, r.Net.Width, lateShare)
+			if err == nil && before.Margin < -clear && after.Margin > clear {
+				return Lateness{Task: k, Width: r.Net.Width, Before: before, After: after}, true
+			}
+		}
+	}
+	return l, false
+}

@@ -92,3 +92,28 @@ func share(part, all int) float64 {
 	}
 	return float64(part) / float64(all)
 }
+
+// Kept is what became of a promise.
+type Kept struct {
+	Loss     []float64 // of each task, relative to nothing learned
+	Reached  []bool    // of tasks with a target: it was, or the loss lies within 95% of what theory said
+	Promised float64   // the cost: sum of pi_k (loss after - before) of the tasks that lose, by the frequencies of the mixture before
+	Most     float64   // the same with losses at the upper ends of their intervals
+	Cost     float64   // observed
+}
+
+// Keep returns what became of a promise, from its run.
+func (p Promise) Keep(c *Calibration, r *results.Run) (k Kept) {
+	verdicts := p.Recommended.At(p.Recommended.Width)
+	k.Promised = p.Cost.Common
+	for task, v := range verdicts {
+		loss := claims.Final(r, "loss", task+1)
+		_, high := c.Interval(p.Recommended.Mixture, v)
+		pi := p.Of.Frequency[task]
+		k.Loss = append(k.Loss, loss)
+		k.Reached = append(k.Reached, !math.IsNaN(p.Targets[task]) && loss <= max(p.Targets[task], high))
+		k.Cost += pi * max(0, loss-p.Cost.Before[task])
+		k.Most += pi * max(0, high-p.Cost.Before[task])
+	}
+	return k
+}
