@@ -3,6 +3,7 @@ package scaling
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,6 +22,17 @@ type Interval struct {
 	Estimate float64 `json:"estimate"`
 	Low      float64 `json:"low"`
 	High     float64 `json:"high"`
+}
+
+// MarshalJSON writes null for numbers that are not finite, which JSON has not.
+func (i Interval) MarshalJSON() ([]byte, error) {
+	finite := func(v float64) *float64 {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+		return &v
+	}
+	return json.Marshal(map[string]*float64{"estimate": finite(i.Estimate), "low": finite(i.Low), "high": finite(i.High)})
 }
 
 // Fitted is a law with all that says how far to trust it.

@@ -14,11 +14,18 @@ import (
 // Calibration is how far trained bottlenecks end from theory's losses, by how near to a tie what decides a task's loss is: with it a
 // prediction has an interval.
 type Calibration struct {
-	Edges     []float64    // of the classes of distance, ascending; the last class has none
-	Low, High []float64    // 2.5% and 97.5% quantiles of observed loss beyond the predicted range, in each class; 0 within the range
-	Counts    []int        // outcomes in each class
-	Settings  []string     // what was trained
-	residuals [][2]float64 // distance, residual
+	Edges     []float64 // of the classes of distance, ascending; the last class has none
+	Low, High []float64 // 2.5% and 97.5% quantiles of observed loss beyond the predicted range, in each class; 0 within the range
+	Counts    []int     // outcomes in each class
+	Widest    int       // width that was trained
+	Features  int       // most features of a mixture that was trained
+	residuals []residual
+}
+
+// residual is how far outside of its predicted range a loss ended, and how near to a tie that was.
+type residual struct {
+	width         int
+	distance, off float64
 }
 
 // distanceEdges are the classes of distance: within a tenth, a third and once e.
@@ -70,18 +77,24 @@ func Calibrate(sets ...results.Runs) (*Calibration, error) {
 					return nil, fmt.Errorf("sizing: run %s (width %d, seed %d) diverged: it says nothing of how far from theory nets end",
 						r.ID, r.Net.Width, r.Train.Seed)
 				}
-				c.residuals = append(c.residuals, [2]float64{(Mixture{m}).distance(v.Task, r.Net.Width), beyond(loss, v.Low, v.High)})
+				c.residuals = append(c.residuals, residual{r.Net.Width, (Mixture{m}).distance(v.Task, r.Net.Width), beyond(loss, v.Low, v.High)})
 			}
+			c.Widest, c.Features = max(c.Widest, r.Net.Width), max(c.Features, m.Tasks()*m.Block())
 		}
 	}
+	return c, c.quantiles()
+}
+
+// quantiles fills in those of each class.
+func (c *Calibration) quantiles() error {
 	classes := make([][]float64, len(c.Edges)+1)
 	for _, r := range c.residuals {
-		i := c.class(r[0])
-		classes[i] = append(classes[i], r[1])
+		i := c.class(r.distance)
+		classes[i] = append(classes[i], r.off)
 	}
 	for i, residuals := range classes {
 		if len(residuals) < fewestResiduals {
-			return nil, fmt.Errorf("sizing: %d outcomes in class %d of %d of distance from a tie: want %d at least to tell how far nets end from "+
+			return fmt.Errorf("sizing: %d outcomes in class %d of %d of distance from a tie: want %d at least to tell how far nets end from "+
 				"theory", len(residuals), i+1, len(classes), fewestResiduals)
 		}
 		slices.Sort(residuals)
@@ -89,7 +102,7 @@ func Calibrate(sets ...results.Runs) (*Calibration, error) {
 		c.High = append(c.High, max(0, stat.Quantile(.975, stat.LinInterp, residuals, nil)))
 		c.Counts = append(c.Counts, len(residuals))
 	}
-	return c, nil
+	return nil
 }
 
 // fewestResiduals are what quantiles of a class need.

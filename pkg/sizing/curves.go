@@ -63,8 +63,8 @@ const (
 	patience = 10.
 )
 
-// Diagnose answers for each task and size but the largest, by the curves of one frequency each, and those of higher ones as evidence. chance is
-// the loss of guessing; NaN: where curves begin.
+// Diagnose answers for each task and size but the largest, by the curves of one frequency each, and those of higher ones as evidence.
+// chance is the loss of guessing; NaN: where curves begin.
 func Diagnose(curves []Curve, chance float64) ([]Diagnosis, error) {
 	if len(curves) == 0 {
 		return nil, fmt.Errorf("sizing: no curves")
@@ -213,7 +213,8 @@ func (d *Diagnosis) answer(small, large look, sizes, higher []look, chance float
 	case small.end-large.best < step:
 		d.alike(small, large, step)
 	case worse > max(step, errors*math.Sqrt2*small.error()) && large.end-large.best < worse/2:
-		say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size, large.end)
+		say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size,
+			large.end)
 	case d.moreOften(small, large, higher, step):
 	case flat(small):
 		d.threshold(small, large, chance)
@@ -234,7 +235,8 @@ func (d *Diagnosis) alike(small, large look, step float64) {
 		d.Answer, d.Why = CantTell, fmt.Sprintf("it is where size %.4g is, and fewer than %d points lie where that one falls", large.Size,
 			fewestOfTail)
 	case low > step/4 || best > step:
-		d.Answer, d.Why = MoreData, fmt.Sprintf("it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g", large.Size,
+		d.Answer, d.Why = MoreData, fmt.Sprintf("it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g",
+			large.Size,
 			large.end, best)
 	default:
 		d.Answer, d.Why = Neither, fmt.Sprintf("all sizes stand at %.4g and fall no more: that looks like the floor of the task", large.end)
@@ -258,11 +260,13 @@ func (d *Diagnosis) moreOften(small, large look, higher []look, step float64) bo
 func (d *Diagnosis) threshold(small, large look, chance float64) {
 	if at := large.learnedAt(chance, large.best); small.until() >= patience*at {
 		d.Answer = LargerModel
-		d.Why = fmt.Sprintf("it is still at chance, %.4g, after %.3g times the data with which size %.4g learned it (%.3g)", chance, small.until()/at,
+		d.Why = fmt.Sprintf("it is still at chance, %.4g, after %.3g times the data with which size %.4g learned it (%.3g)", chance,
+			small.until()/at,
 			large.Size, at)
 	} else {
 		d.Answer = CantTell
-		d.Why = fmt.Sprintf("it is still at chance, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much would tell",
+		d.Why = fmt.Sprintf("it is still at chance, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much would "+
+			"tell",
 			chance, large.Size, at, small.until(), patience)
 	}
 }
@@ -282,11 +286,13 @@ func (d *Diagnosis) extrapolate(small, large look, step float64) {
 			d.Floor.Estimate, d.Floor.Low, d.Floor.High, horizon, large.best, large.Size)
 	case times(late) <= horizon:
 		d.Answer = MoreData
-		d.Why = fmt.Sprintf("its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size, times(needed),
+		d.Why = fmt.Sprintf("its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size,
+			times(needed),
 			times(soon), times(late))
 	default:
 		d.Answer = CantTell
-		d.Why = fmt.Sprintf("its curve may level off anywhere from %.4g to %.4g, and size %.4g stands at %.4g: longer curves would tell", d.Floor.Low,
+		d.Why = fmt.Sprintf("its curve may level off anywhere from %.4g to %.4g, and size %.4g stands at %.4g: longer curves would tell",
+			d.Floor.Low,
 			d.Floor.High, large.Size, large.best)
 	}
 }

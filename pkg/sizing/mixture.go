@@ -163,8 +163,8 @@ type Recommended struct {
 
 // Recommend returns the mixture in which all targets (losses relative to nothing learned; NaN: none) are reached by the least width: the
 // sum of the features they need, which frequencies in inverse proportion to what stands between a task's last needed and first spare
-// eigenvalue put above all others. Tasks without a target share what tasks with one leave them: a share of their old frequency so small that
-// none of their features is in the way, or are left out of the count where they have room.
+// eigenvalue put above all others. Tasks without a target share what tasks with one leave them: a share of their old frequency so small
+// that none of their features is in the way, or are left out of the count where they have room.
 func (m Mixture) Recommend(targets []float64) (r Recommended, err error) {
 	if len(targets) != m.Tasks() {
 		return r, fmt.Errorf("sizing: %d targets for %d tasks: want one each, NaN for none", len(targets), m.Tasks())
@@ -246,13 +246,14 @@ func (m Mixture) marginOf(features []int) float64 {
 	return math.Log(least / most)
 }
 
-// Late returns what a width keeps of task k in the end if all its samples come in the last share of training, as many as a constant frequency
-// would have given it: the verdict of the mixture in which it is so much more frequent; the others are rarer then, and count the less.
-// Bursts of a gap G are no better than the constant frequency, and worse the longer G (Sec. 3.3).
+// Late returns what a width keeps of task k in the end if all its samples come in the last share of training, as many as a constant
+// frequency would have given it: the verdict of the mixture in which it is so much more frequent; the others are rarer then, and count the
+// less. Bursts of a gap G are no better than the constant frequency, and worse the longer G (Sec. 3.3).
 func (m Mixture) Late(k, width int, share float64) (Verdict, error) {
 	p := m.Frequency[k] / share
 	if !(share > 0) || !(p < 1) {
-		return Verdict{}, fmt.Errorf("sizing: task %d in the last %g of training: want a share above its frequency, %.3g, and at most 1", k+1, share,
+		return Verdict{}, fmt.Errorf("sizing: task %d in the last %g of training: want a share above its frequency, %.3g, and at most 1", k+1,
+			share,
 			m.Frequency[k])
 	}
 	return m.With(k, p).At(width)[k], nil

@@ -10,8 +10,8 @@ import (
 	"raretask/pkg/results"
 )
 
-// Variables of outcomes: the width, the share of samples that are of the task (of an injected one: instances a batch), its rank by frequency in
-// its mixture, and, for a net that has a smaller one beside it, how much that one has left to learn: 1 is all.
+// Variables of outcomes: the width, the share of samples that are of the task (of an injected one: instances a batch), its rank by
+// frequency in its mixture, and, for a net that has a smaller one beside it, how much that one has left to learn: 1 is all.
 const (
 	Size = iota
 	Frequency
@@ -33,9 +33,9 @@ type Place struct {
 // leastLeft keeps the logarithm of what is left finite.
 const leastLeft = .01
 
-// Places returns the outcomes of runs, a set for each mixture: of tasks whose loss is measured by samples, relative to the best constant, or of
-// a novel task injected into a language, of which the accuracy on unseen instances counts. Learned is half of what there is. A run that
-// diverged has learned nothing.
+// Places returns the outcomes of runs, a set for each mixture: of tasks whose loss is measured by samples, relative to the best constant,
+// or of a novel task injected into a language, of which the accuracy on unseen instances counts. Learned is half of what there is. A run
+// that diverged has learned nothing.
 func Places(sets []results.Runs) (all []Place, err error) {
 	for i, runs := range sets {
 		injected := slices.ContainsFunc(runs, func(r *results.Run) bool { return r.Measured(probe.TestAccuracy) })
@@ -43,7 +43,8 @@ func Places(sets []results.Runs) (all []Place, err error) {
 		if injected {
 			column = probe.TestAccuracy
 		}
-		if err := runs.Need(results.Design{Vary: []string{"net.width", "train.rate", "train.injection.*"}, Columns: []string{column}, Final: true}); err != nil {
+		if err := runs.Need(results.Design{Vary: []string{"net.width", "train.rate", "train.injection.*"}, Columns: []string{column},
+			Final: true}); err != nil {
 			return nil, err
 		}
 		var own []Place
@@ -124,8 +125,8 @@ type Rule struct {
 // Accuracy is the share that is told right.
 func (r Rule) Accuracy() float64 { return share(r.Right, r.Told) }
 
-// Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others; only on
-// places that have a smaller size beside them, as the last rule and the last model need one. The rules are the best threshold on
+// Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others; only
+// on places that have a smaller size beside them, as the last rule and the last model need one. The rules are the best threshold on
 // frequency alone, on size alone, and what the next smaller size of the same mixture did.
 func Compare(fit, test []Place) (rules []Rule, err error) {
 	beside := func(all []Place) []Place {

@@ -250,8 +250,8 @@ func (s *Surface) leverage(ratios []float64) float64 {
 	return mat.Inner(v, s.inverse, v)
 }
 
-// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether that
-// is a prediction, no farther from the runs than they are from each other, or a projection.
+// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether
+// that is a prediction, no farther from the runs than they are from each other, or a projection.
 func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, err error) {
 	if err := sumsToOne(s.Domains, ratios); err != nil {
 		return at, "", fmt.Errorf("sizing: %w", err)
@@ -265,8 +265,8 @@ func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, e
 	return scaling.Interval{Estimate: v, Low: v - half, High: v + half}, kind, nil
 }
 
-// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a mixture
-// on, with its 95% interval.
+// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a
+// mixture on, with its 95% interval.
 func (s *Surface) Effect(ratios []float64, domain int, step float64) (scaling.Interval, error) {
 	moved, err := s.Moved(ratios, domain, step)
 	if err != nil {
@@ -370,12 +370,14 @@ func (r *Runs) Repeats(ratios, unique []float64, tokens, proxy float64) (notes [
 		}
 		times := ratios[i] * tokens / u
 		if times > MostRepeats {
-			notes = append(notes, fmt.Sprintf("%s would be seen %.3g times in %.3g tokens: more than %d times is worth little", r.Domains[i], times, tokens,
+			notes = append(notes, fmt.Sprintf("%s would be seen %.3g times in %.3g tokens: more than %d times is worth little", r.Domains[i], times,
+				tokens,
 				MostRepeats))
 		}
 		// Below one time nothing is repeated, in the proxy or in the target.
 		if before := ratios[i] * proxy / u; proxy > 0 && max(times, 1) > unlikeRepeats*max(before, 1) {
-			notes = append(notes, fmt.Sprintf("%s is seen %.3g times in the target and %.3g in the proxy: cut the proxy's data of it to %.3g tokens, so "+
+			notes = append(notes, fmt.Sprintf("%s is seen %.3g times in the target and %.3g in the proxy: cut the proxy's data of it to %.3g "+
+				"tokens, so "+
 				"that it repeats as often, or the proxy promises too much", r.Domains[i], times, before, ratios[i]*proxy/times))
 		}
 	}

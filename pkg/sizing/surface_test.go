@@ -133,8 +133,9 @@ func TestRepeats(t *testing.T) {
 	}
 	notes, err := runs.Repeats([]float64{.7, .1, .1, .1}, []float64{1e12, 1e9, 1e11, 3e10}, 1e12, 1e10)
 	text := strings.Join(notes, "\n")
-	if err != nil || len(notes) != 3 || !strings.Contains(text, "code would be seen 100 times") || !strings.Contains(text, "math is seen 3.33 times in "+
-		"the target and 0.0333 in the proxy: cut the proxy's data of it to 3e+08 tokens") {
+	if err != nil || len(notes) != 3 || !strings.Contains(text, "code would be seen 100 times") || !strings.Contains(text,
+		"math is seen 3.33 times in "+
+			"the target and 0.0333 in the proxy: cut the proxy's data of it to 3e+08 tokens") {
 		t.Errorf("%s %v", text, err)
 	}
 	if _, err := runs.Repeats([]float64{.7, .1, .1, .1}, []float64{0, 1, 1, 1}, 1, 0); err == nil {

@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// tail is a law y = E + A/x^a with E and A not below 0, fitted to where a learning curve falls, and laws from all over the set that the points
-// don't tell from it: those whose sum of squares is within the bounds of a 95% profile likelihood interval.
+// tail is a law y = E + A/x^a with E and A not below 0, fitted to where a learning curve falls, and laws from all over the set that the
+// points don't tell from it: those whose sum of squares is within the bounds of a 95% profile likelihood interval.
 type tail struct {
 	best     law
 	accepted []law
@@ -117,8 +117,8 @@ func (s tailSums) with(alpha, e float64) (l law, squares float64) {
 	return l, squares
 }
 
-// floor returns the best floor at an exponent, which may be below 0, and by how much the sum of squares grows with the square of the distance
-// from it.
+// floor returns the best floor at an exponent, which may be below 0, and by how much the sum of squares grows with the square of the
+// distance from it.
 func (s tailSums) floor(alpha float64) (e, growth float64) {
 	v, vv, vy, y := s.sums(alpha)
 	n := float64(len(s.x))

@@ -25,8 +25,9 @@ type Outcome struct {
 //
 //	P(learned) = 1/(1 + exp(-(c + sum_i b_i ln x_i)))
 //
-// so that of two variables the threshold of one is a power of the other: size^-s, s = b_size/b_frequency, is the frequency from which a size
-// learns a task (what Gu et al., arXiv 2505.18091, measure as 1.152 of knowledge, and quantised skills of exponent alpha have as alpha + 1).
+// so that of two variables the threshold of one is a power of the other: size^-s, s = b_size/b_frequency, is the frequency from which a
+// size learns a task (what Gu et al., arXiv 2505.18091, measure as 1.152 of knowledge, and quantised skills of exponent alpha have as alpha
+// + 1).
 type Threshold struct {
 	Variables []string
 	Constant  float64
@@ -101,8 +102,8 @@ func FitThreshold(variables []string, outcomes []Outcome, resamples int) (*Thres
 	return t, nil
 }
 
-// logistic returns the constant and the slopes on logarithms that maximise the penalised likelihood of weighted outcomes (nil: all once), by
-// Newton's method.
+// logistic returns the constant and the slopes on logarithms that maximise the penalised likelihood of weighted outcomes (nil: all once),
+// by Newton's method.
 func logistic(outcomes []Outcome, weight []float64) []float64 {
 	k := len(outcomes[0].X)
 	mean, spread := make([]float64, k), make([]float64, k)
@@ -225,13 +226,13 @@ func (t *Threshold) Probability(x []float64) scaling.Interval {
 }
 
 // Needed returns the value of a variable at which the probability of being learned comes to some value, the others given (that of the
-// variable doesn't matter). It is NaN where more of the variable makes no task learned.
+// variable doesn't matter). It is infinite where more of the variable makes no task learned.
 func (t *Threshold) Needed(variable int, x []float64, probability float64) scaling.Interval {
 	others := slices.Clone(x)
 	others[variable] = 1
 	return t.over(func(fit []float64) float64 {
 		if fit[variable+1] <= 0 {
-			return math.NaN()
+			return math.Inf(1)
 		}
 		return math.Exp((math.Log(probability/(1-probability)) - linear(fit, others)) / fit[variable+1])
 	})

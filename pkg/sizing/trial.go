@@ -37,8 +37,8 @@ func (d draws) whole(low, high int) int {
 	return min(high, int(float64(low)*math.Pow(float64(high+1)/float64(low), d.Float64())))
 }
 
-// Bottlenecks returns n mixtures of regressions: 6 to 24 tasks of 4 or 8 directions, exponents of frequencies of .5 to 2, of spectra of 1.5 to
-// 3, the most frequent task the simplest, at six widths each, trained as the preset fig2 is.
+// Bottlenecks returns n mixtures of regressions: 6 to 24 tasks of 4 or 8 directions, exponents of frequencies of .5 to 2, of spectra of 1.5
+// to 3, the most frequent task the simplest, at six widths each, trained as the preset fig2 is.
 func Bottlenecks(scale string, seed uint64, n int) ([]*spec.Sweep, error) {
 	return trials("fig2", scale, seed, n, func(d draws, i int) []spec.Axis {
 		tasks, block := d.whole(6, 24), 4*(1+d.IntN(2))
@@ -58,8 +58,8 @@ func Bottlenecks(scale string, seed uint64, n int) ([]*spec.Sweep, error) {
 	})
 }
 
-// Parities returns n mixtures of sparse parities: 8 to 32 tasks on 16 to 32 bits, exponents of frequencies of 1 to 2, at six widths each, trained
-// as the preset parity is.
+// Parities returns n mixtures of sparse parities: 8 to 32 tasks on 16 to 32 bits, exponents of frequencies of 1 to 2, at six widths each,
+// trained as the preset parity is.
 func Parities(scale string, seed uint64, n int) ([]*spec.Sweep, error) {
 	return trials("parity", scale, seed, n, func(d draws, i int) []spec.Axis {
 		s := uint32(seed) + uint32(i)
@@ -69,8 +69,8 @@ func Parities(scale string, seed uint64, n int) ([]*spec.Sweep, error) {
 	})
 }
 
-// Languages returns n languages with a novel task: rank 8 to 48, sharpness 1 to 2.5, one to eight instances a batch, at widths 8, 16 and 32, all
-// at the rate of the narrow ones in the preset language.
+// Languages returns n languages with a novel task: rank 8 to 48, sharpness 1 to 2.5, one to eight instances a batch, at widths 8, 16 and
+// 32, all at the rate of the narrow ones in the preset language.
 func Languages(scale string, seed uint64, n int) ([]*spec.Sweep, error) {
 	return trials("fig5", scale, seed, n, func(d draws, i int) []spec.Axis {
 		s := uint32(seed) + uint32(i)
@@ -105,8 +105,8 @@ type Promise struct {
 	Cost        Cost // at the recommended width
 }
 
-// Promises returns n recommendations for mixtures of Bottlenecks: of each the rarest task and two others drawn at random are to come to losses of
-// .15 to .6, whatever becomes of the rest.
+// Promises returns n recommendations for mixtures of Bottlenecks: of each the rarest task and two others drawn at random are to come to
+// losses of .15 to .6, whatever becomes of the rest.
 func Promises(scale string, seed uint64, n int) (all []Promise, err error) {
 	sweeps, err := Bottlenecks(scale, seed, n)
 	if err != nil {
@@ -137,7 +137,8 @@ func Promises(scale string, seed uint64, n int) (all []Promise, err error) {
 	return all, nil
 }
 
-// Lateness is a task that theory says a width learns if all its samples come in the last fifth of training, and not at a constant frequency.
+// Lateness is a task that theory says a width learns if all its samples come in the last fifth of training, and not at a constant
+// frequency.
 type Lateness struct {
 	Constant, Late *spec.Sweep // both with as many samples of it
 	Task, Width    int
@@ -147,8 +148,8 @@ type Lateness struct {
 // lateShare is the share of training at whose end a late task comes.
 const lateShare = .2
 
-// Latenesses returns one for each of n mixtures of Bottlenecks that has one: the rarest task and the narrowest width of which it is said with a
-// margin of .15 both ways.
+// Latenesses returns one for each of n mixtures of Bottlenecks that has one: the rarest task and the narrowest width of which it is said
+// with a margin of .15 both ways.
 func Latenesses(scale string, seed uint64, n int) (all []Lateness, err error) {
 	sweeps, err := Bottlenecks(scale, seed, n)
 	if err != nil {

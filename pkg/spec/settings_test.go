@@ -165,7 +165,8 @@ func TestHashOfEverySetting(t *testing.T) {
 
 // Programs take as inputs what stacks may differ in.
 func TestPrograms(t *testing.T) {
-	shared := []string{"mixture.frequency.law", "mixture.frequency.exponent", "mixture.frequency.shares", "mixture.seed", "train.rate", "train.seed", "train.data",
+	shared := []string{"mixture.frequency.law", "mixture.frequency.exponent", "mixture.frequency.shares", "mixture.seed", "train.rate",
+		"train.seed", "train.data",
 		"train.evaluations", "train.injection.task", "train.injection.gap", "train.injection.length", "train.injection.samples",
 		"train.injection.from", "train.injection.until"}
 	for name, run := range full(t) {
