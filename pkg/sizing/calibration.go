@@ -93,9 +93,11 @@ func (c *Calibration) quantiles() error {
 		classes[i] = append(classes[i], r.off)
 	}
 	for i, residuals := range classes {
+		for near := i - 1; near >= 0 && len(residuals) < fewestResiduals; near-- { // those nearer to a tie end no nearer to theory
+			residuals = append(residuals, classes[near]...)
+		}
 		if len(residuals) < fewestResiduals {
-			return fmt.Errorf("sizing: %d outcomes in class %d of %d of distance from a tie: want %d at least to tell how far nets end from "+
-				"theory", len(residuals), i+1, len(classes), fewestResiduals)
+			return fmt.Errorf("sizing: %d outcomes: want %d at least to tell how far nets end from theory", len(residuals), fewestResiduals)
 		}
 		slices.Sort(residuals)
 		c.Low = append(c.Low, min(0, stat.Quantile(.025, stat.LinInterp, residuals, nil)))

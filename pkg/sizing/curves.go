@@ -45,12 +45,17 @@ type Diagnosis struct {
 	tail *tail
 }
 
-// Extrapolated returns where the size's curve is expected at an amount of data; NaN where its curve says nothing.
-func (d Diagnosis) Extrapolated(data float64) float64 {
+// Further returns where the size's curve leads, from where its fall was fitted to so many times the data that were measured; nothing where
+// its curve says nothing.
+func (d Diagnosis) Further(times float64) (data, y []float64) {
 	if d.tail == nil {
-		return math.NaN()
+		return nil, nil
 	}
-	return d.tail.best.at(data)
+	for i := range 41 {
+		at := d.tail.from * math.Pow(times*d.tail.to/d.tail.from, float64(i)/40)
+		data, y = append(data, at), append(y, d.tail.best.at(at))
+	}
+	return data, y
 }
 
 // What counts as a difference: a share of what there is to learn, and so many standard errors of noise.

@@ -2,6 +2,7 @@ package sizing
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -190,4 +191,38 @@ func bestLimit(places []Place, variable int) (limit float64, above bool) {
 		}
 	}
 	return limit, above
+}
+
+// CurvesOf returns the learning curves of language models on a novel task: the share of unseen instances that are told wrong by tokens
+// seen, a curve for each size, in parameters, and frequency, in instances a batch; means over seeds.
+func CurvesOf(runs results.Runs) (curves []Curve, err error) {
+	vary := []string{"net.width", "train.rate", "train.injection.*"}
+	if err := runs.Need(results.Design{Vary: vary, Columns: []string{probe.TestAccuracy}}); err != nil {
+		return nil, err
+	}
+	rate := func(r *results.Run) float64 { return injectedPlace(r, 0, 0).X[Frequency] }
+	frequencies, byFrequency := results.By(runs, rate)
+	for _, f := range frequencies {
+		widths, byWidth := results.By(byFrequency[f], results.Width)
+		for _, w := range widths {
+			own := byWidth[w]
+			c := Curve{Task: "novel task", Size: float64(own[0].Run.Parameters()), Frequency: f}
+			tokens := float64(own[0].Train.Batch * (own[0].Mixture.Signature().Input.Size() + 1))
+			for _, step := range claims.CommonSteps(own) {
+				if step == 0 {
+					continue
+				}
+				e := claims.Over(own, func(r *results.Run) float64 {
+					i, _ := r.Index(step)
+					return 1 - claims.Value(r, probe.TestAccuracy, i, 1)
+				})
+				if e.Failed > 0 {
+					return nil, fmt.Errorf("sizing: %d of %d runs of width %d diverged: a curve of the others would say too much", e.Failed, len(own), w)
+				}
+				c.Data, c.Y = append(c.Data, tokens*float64(step)), append(c.Y, e.Mean)
+			}
+			curves = append(curves, c)
+		}
+	}
+	return curves, nil
 }
