@@ -64,7 +64,8 @@ func TestAdviceIsDrawn(t *testing.T) {
 	is(t, wrong, []float64{-.4}, []float64{.2})
 	drawn(t, f)
 
-	f, err = Rules([]string{"a", "b"}, [][]sizing.Rule{{{Name: "x", Right: 3, Told: 4}}, {{Name: "x", Right: 1, Told: 2}, {Name: "y", Right: 2, Told: 2}}})
+	f, err = Rules([]string{"a", "b"}, [][]sizing.Rule{{{Name: "x", Right: 3, Told: 4}}, {{Name: "x", Right: 1, Told: 2}, {Name: "y", Right: 2,
+		Told: 2}}})
 	if err != nil || len(f.Panels) != 2 || f.Panels[0].Layers[1].X[0] != .75 {
 		t.Fatal(f, err)
 	}

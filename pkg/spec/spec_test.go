@@ -269,7 +269,7 @@ func TestBase(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"net: {width: 3}\nbase: nosuch\n": `x.yaml:2: base: "nosuch": want a preset to start from: allocation-parity, `,
+		"net: {width: 3}\nbase: nosuch\n": `x.yaml:2: base: "nosuch": want a preset to start from: addition, `,
 		"base: [fig3]\n":                  `x.yaml:1: base: a list of 1: want a preset to start from`,
 		"scales: {smoke: {base: fig3}}\n": `x.yaml:1: base: unknown key`,
 	} {
