@@ -25,19 +25,20 @@ func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 		e.columns = union(e.columns, columnFields(f.Columns))
 		for _, s := range f.Stack[0].Settings() {
 			for _, part := range parts(s) {
-				e.settings = union(e.settings, []field{{part.key, s.About, typeOf(part.value)}})
+				e.settings = union(e.settings, []field{{name: part.key, about: s.About, of: typeOf(part.value)}})
 			}
 		}
 	}
 	measured := e.columns
 	if long {
-		measured = []field{{"metric", "name of the column", words}, {"value", "of the metric, in its unit", singles}}
+		measured = []field{{name: "metric", about: "name of the column", of: words}, {name: "value", about: "of the metric, in its unit",
+			of: singles}}
 	}
 	e.fields = slices.Concat([]field{runField, stackField}, e.settings, []field{
-		{"parameters", "numbers that the run trains", whole},
-		{"diverged", "step at which the run diverged; null: never", whole},
-		stepField, {"samples", "samples seen", whole},
-		taskField, {"frequency", "share of task k in the mixture pi_k", doubles},
+		{name: "parameters", about: "numbers that the run trains", of: whole},
+		{name: "diverged", about: "step at which the run diverged; null: never", of: whole},
+		stepField, {name: "samples", about: "samples seen", of: whole},
+		taskField, {name: "frequency", about: "share of task k in the mixture pi_k", of: doubles},
 	}, measured)
 	var finish func() error
 	if asParquet {

@@ -44,7 +44,7 @@ type File struct {
 
 	values map[string][]float64 // of the columns that have been read, of all runs
 	seen   map[string][]float64 // the same at Glances
-	packed bool                 // metadata are written packed
+	packed bool                 // metadata are written packed, and columns split
 }
 
 // format is the number of this layout; files of another one are of an older or newer engine.
@@ -359,7 +359,11 @@ func (f *File) encode(runs Runs, last map[string]bool) ([]byte, error) {
 		options = append(options, parquet.KeyValueMetadata(m.key, string(text)))
 	}
 	var out bytes.Buffer
-	w := newTable(&out, append([]field{runField, stackField, stepField, taskField}, columnFields(f.Columns)...), options...)
+	fields := append([]field{runField, stackField, stepField, taskField}, columnFields(f.Columns)...)
+	for i := range fields {
+		fields[i].split = f.packed
+	}
+	w := newTable(&out, fields, options...)
 	for _, r := range runs {
 		for _, step := range f.Steps {
 			i, _ := r.Index(step)

@@ -19,6 +19,7 @@ import (
 type field struct {
 	name, about string
 	of          reflect.Type // one of those below
+	split       bool         // bytes of one significance lie together (BYTE_STREAM_SPLIT), which compresses singles better
 }
 
 // What columns hold. All but singles have few different values.
@@ -31,15 +32,15 @@ var (
 
 // Columns that result files and exports have in common.
 var (
-	runField   = field{"run", "hash of the run's settings", words}
-	stackField = field{"stack", "hash of the stack that it trained in", words}
-	stepField  = field{"step", "steps done", whole}
-	taskField  = field{"task", "task k, 1 = most frequent; null: of no task, just before and after injections", whole}
+	runField   = field{name: "run", about: "hash of the run's settings", of: words}
+	stackField = field{name: "stack", about: "hash of the stack that it trained in", of: words}
+	stepField  = field{name: "step", about: "steps done", of: whole}
+	taskField  = field{name: "task", about: "task k, 1 = most frequent; null: of no task, just before and after injections", of: whole}
 )
 
 // columnFields returns the fields of columns.
 func columnFields(columns []train.Column) []field {
-	return xslices.Map(columns, func(c train.Column) field { return field{c.Name, c.About, singles} })
+	return xslices.Map(columns, func(c train.Column) field { return field{name: c.Name, about: c.About, of: singles} })
 }
 
 // value returns a text or a number as the column has it; nil and NaN are null.
@@ -74,8 +75,11 @@ func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *ta
 	about := map[string]string{}
 	for i, f := range fields {
 		tag := f.name + ",optional"
-		if f.of != singles {
+		switch {
+		case f.of != singles:
 			tag += ",dict"
+		case f.split:
+			tag += ",split"
 		}
 		all = append(all, reflect.StructField{
 			Name: fmt.Sprintf("F%d", i), Type: reflect.PointerTo(f.of), Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", tag)),

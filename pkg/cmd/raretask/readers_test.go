@@ -52,7 +52,7 @@ func readers(t *testing.T) string {
 	return python
 }
 
-// Tables, result files and kept states open in pandas, DuckDB and safetensors with no code of ours.
+// Tables, result files, published ones and kept states open in pandas, DuckDB and safetensors with no code of ours.
 func TestOthersReadWhatWeWrite(t *testing.T) {
 	python := readers(t)
 	dir, env := place(t, onGo)
@@ -64,7 +64,8 @@ func TestOthersReadWhatWeWrite(t *testing.T) {
 			t.Fatal(stderr)
 		}
 	}
-	output, err := exec.Command(python, "testdata/readers.py", parquet, text, filepath.Join(dir, "runs"), keptState(t)).Output()
+	output, err := exec.Command(python, "testdata/readers.py", parquet, text, filepath.Join(dir, "runs"), keptState(t),
+		"../../../notebooks/data").Output()
 	if err != nil {
 		var exit *exec.ExitError
 		errors.As(err, &exit)

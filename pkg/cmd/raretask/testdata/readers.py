@@ -1,5 +1,6 @@
 """Reads what raretask wrote with pandas, DuckDB and safetensors alone, and prints what they see as one JSON object."""
 
+import glob
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pandas
 import pyarrow.parquet
 import safetensors.numpy
 
-table, text, folder, state = sys.argv[1:]
+table, text, folder, state, published = sys.argv[1:]
 by_pandas = pandas.read_parquet(table)
 by_csv = pandas.read_csv(text, dtype={"run": str, "stack": str})
 for column in by_csv.columns:  # an empty field of a text column is an empty text as well as a missing one
@@ -19,6 +20,8 @@ all_files = duckdb.sql(f"select count(*), count(distinct run) from '{folder}/*.p
 same = by_pandas[["run", "step", "task", "loss"]].sort_values(["run", "step", "task"], ignore_index=True)
 pandas.testing.assert_frame_equal(same, by_duckdb, check_dtype=False)
 pandas.testing.assert_frame_equal(by_pandas, by_csv, check_dtype=False, rtol=1e-6)
+for file in sorted(glob.glob(published + "/*.parquet"))[::60]:
+    pandas.testing.assert_frame_equal(pandas.read_parquet(file), duckdb.sql(f"select * from '{file}'").df(), check_dtype=False)
 docs = json.loads(pyarrow.parquet.read_schema(table).metadata[b"columns"])
 arrays = safetensors.numpy.load_file(state)
 print(json.dumps({
