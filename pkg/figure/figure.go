@@ -126,7 +126,7 @@ func mixes(
 		for _, name := range names {
 			m, err := byName[name][0].Mixture.Theory()
 			if err != nil {
-				return nil, 0, err
+				return nil, 0, fmt.Errorf("%w; figure.Loss draws runs of any family", err)
 			}
 			all = append(all, mix{complexityOf(m), beta, m, byName[name]})
 		}
@@ -295,4 +295,40 @@ func sizeMap(runs results.Runs, column, label string) chart.Layer {
 // rule is a dashed reference line of theory.
 func rule(name string, x, y []float64) chart.Layer {
 	return chart.Layer{Kind: chart.Rule, Name: name, Color: chart.Black, Dashed: true, X: x, Y: y}
+}
+
+// Loss draws what runs of any family end with by size: the loss of the mixture, of which 1 is that of the best constant of each task; a
+// series for each setting but size and seeds in which the runs differ.
+func Loss(runs results.Runs) (chart.Chart, error) {
+	ends, err := claims.Ends(runs)
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	r := runs[0]
+	c := chart.Chart{Name: "loss", Title: "What nets end with, by size",
+		Subtitle: fmt.Sprintf("%s, %d tasks, %s; %d steps of %d samples", r.Mixture.Family, r.Mixture.Tasks, r.Net.Kind, r.Train.Steps,
+			r.Train.Batch),
+		Caption: "Loss of the mixture relative to the best constant of each task, by frequency, at the end of training: means over seeds " +
+			"with 95% intervals."}
+	others := claims.Others(ends)
+	var sizes sizes
+	panel := chart.Panel{Y: chart.Axis{Label: "loss at the end (1: nothing learned)", Name: "loss"}}
+	for i, name := range others {
+		var m means
+		for _, e := range ends {
+			if e.Others == name {
+				x := e.Width
+				if Size.Name == Parameters.Name {
+					x = e.Parameters
+				}
+				sizes = append(sizes, x)
+				m.add(float64(x), e.Loss)
+			}
+		}
+		panel.Layers = append(panel.Layers, m.curve(name, chart.Ordered(i, len(others)))...)
+	}
+	slices.Sort(sizes)
+	panel.X = slices.Compact(sizes).axis()
+	c.Panels = []chart.Panel{panel}
+	return c, nil
 }

@@ -47,7 +47,7 @@ func (t TransformerSettings) Check(width int, of tasks.Signature) error {
 			"another kind: this family's inputs are no sequences of tokens"),
 		tasks.Want(t.Layers >= 1 && t.Layers <= 1000, "layers", t.Layers, "1 … 1000"),
 		tasks.Want(count(t.Head, 2) && t.Head%2 == 0, "head", t.Head, "an even number: a rotary embedding turns pairs"),
-		tasks.Want(width%2 == 0 && (width < t.Head || width%t.Head == 0), "width", width,
+		tasks.Want(width%2 == 0 && (width < t.Head || width%max(1, t.Head) == 0), "width", width,
 			fmt.Sprintf("a multiple of net.head (%d), or an even number below it", t.Head)),
 		tasks.Want(t.Group >= 1 && max(1, heads)%t.Group == 0, "group", t.Group, fmt.Sprintf("a divisor of the %d heads", max(1, heads))),
 		tasks.Want(t.MLP == 0 || count(t.MLP, 2) && t.MLP%2 == 0, "mlp", t.MLP, "an even number, or 0: 8 times the width"),

@@ -16,11 +16,11 @@ import (
 )
 
 // Export writes the results of files as one table of comma-separated values, or as Parquet, and returns its number of rows. A row is a run,
-// step and task, with a column for each setting, which has the setting's key as its name, and for each metric; columns of a run's own stand
-// on every task's row. Long makes it a row for each run, step, task and metric with the metric's value; of metrics of a run's own the task
-// is empty.
-func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
-	e := &exporter{long: long}
+// step and task, with the name of the spec that asked for it, with a column for each setting, which has the setting's key as its name, and
+// for each metric; columns of a run's own stand on every task's row. Long makes it a row for each run, step, task and metric with the
+// metric's value; of metrics of a run's own the task is empty.
+func Export(to io.Writer, name string, asParquet, long bool, files []*File) (int, error) {
+	e := &exporter{name: name, long: long}
 	for _, f := range files {
 		e.columns = union(e.columns, columnFields(f.Columns))
 		for _, s := range f.Stack[0].Settings() {
@@ -34,7 +34,7 @@ func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 		measured = []field{{name: "metric", about: "name of the column", of: words}, {name: "value", about: "of the metric, in its unit",
 			of: singles}}
 	}
-	e.fields = slices.Concat([]field{runField, stackField}, e.settings, []field{
+	e.fields = slices.Concat([]field{specField, runField, stackField}, e.settings, []field{
 		{name: "parameters", about: "numbers that the run trains", of: whole},
 		{name: "diverged", about: "step at which the run diverged; null: never", of: whole},
 		stepField, {name: "samples", about: "samples seen", of: whole},
@@ -54,7 +54,13 @@ func Export(to io.Writer, asParquet, long bool, files []*File) (int, error) {
 	return e.rows, cmp.Or(err, finish())
 }
 
+// specField is the column of the spec's name, none what a text has that is empty.
+var specField = field{name: "spec", about: "name of the spec that asked for the run", of: words}
+
+const none = "none"
+
 type exporter struct {
+	name              string
 	long              bool
 	settings, columns []field // of all files
 	fields            []field // of the table
@@ -121,9 +127,13 @@ func (e *exporter) run(f *File, r *Run) error {
 			own[part.key] = part.value
 		}
 	}
-	head := []any{r.ID, r.Stack}
+	head := []any{e.name, r.ID, r.Stack}
 	for _, s := range e.settings {
-		head = append(head, own[s.name])
+		v := own[s.name]
+		if v == "" {
+			v = none // readers take an empty text for a missing one, and leave its rows out when they group
+		}
+		head = append(head, v)
 	}
 	head = append(head, r.Run.Parameters(), nil)
 	if r.Diverged >= 0 {

@@ -40,14 +40,14 @@ func families(t *testing.T) []*File {
 func exported(t *testing.T, long bool, files []*File) (text, table [][]string, schema *parquet.Schema) {
 	t.Helper()
 	var asText, asParquet bytes.Buffer
-	rows, err := Export(&asText, false, long, files)
+	rows, err := Export(&asText, "x", false, long, files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if text, err = csv.NewReader(&asText).ReadAll(); err != nil || len(text) != rows+1 {
 		t.Fatalf("%d lines for %d rows: %v", len(text), rows, err)
 	}
-	if again, err := Export(&asParquet, true, long, files); err != nil || again != rows {
+	if again, err := Export(&asParquet, "x", true, long, files); err != nil || again != rows {
 		t.Fatalf("%d rows of Parquet for %d of CSV: %v", again, rows, err)
 	}
 	file, err := openParquet(asParquet.Bytes())
@@ -191,7 +191,7 @@ func (b *broken) Write(p []byte) (int, error) {
 func TestExportSaysWhatFailed(t *testing.T) {
 	files := families(t)
 	for _, asParquet := range []bool{false, true} {
-		if _, err := Export(&broken{100}, asParquet, false, files); err == nil {
+		if _, err := Export(&broken{100}, "x", asParquet, false, files); err == nil {
 			t.Errorf("Parquet %t: nothing said of a full disk", asParquet)
 		}
 	}

@@ -67,6 +67,7 @@ func TestParseErrors(t *testing.T) {
 			[]string{"x.yaml:2", "mixture.frequency.shares", "2 numbers > 0"}},
 		{"a share too small to draw", "mixture: {tasks: 2, dim: 16,\n  frequency: {law: given, shares: 1 1e-30}}\n",
 			[]string{"x.yaml:2", "mixture.frequency.shares", "less unlike"}},
+		{"heads of nothing", "base: fig5\nnet: {head: 0}\n", []string{"x.yaml:2", "net.head", "0", "an even number"}},
 		{"blocks that don't fit", "mixture: {tasks: 8, block: 4,\n  dim: 16}\n", []string{"x.yaml:2", "mixture.dim", "16", "32"}},
 		{"width 0", "net:\n  width: 0\n", []string{"x.yaml:2", "net.width", "0", "1 …"}},
 		{"width 0 in a grid", "grid:\n  net.width: [4,\n    0]\n", []string{"x.yaml:3", "net.width", "0"}},

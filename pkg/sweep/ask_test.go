@@ -426,7 +426,7 @@ func TestDamagedLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		var damaged *results.DamagedError
-		if _, err := results.Export(new(bytes.Buffer), false, false, p.Done); !errors.As(err, &damaged) ||
+		if _, err := results.Export(new(bytes.Buffer), "x", false, false, p.Done); !errors.As(err, &damaged) ||
 			!strings.Contains(err.Error(), "running the sweep again") {
 			t.Errorf("%s: %v on export; want what to do", name, err)
 		}

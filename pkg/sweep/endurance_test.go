@@ -103,7 +103,7 @@ func TestRunAndExportAgree(t *testing.T) {
 				files = append(files, f)
 			}
 		}
-		_, err := results.Export(&table, false, false, files)
+		_, err := results.Export(&table, "x", false, false, files)
 		return table.String(), err
 	}
 	finished, _, _ := run(t, b, store, s)

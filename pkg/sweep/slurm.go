@@ -361,6 +361,7 @@ func (s *Slurm) Wait(ctx context.Context, progress func(Progress, []SlurmTasks))
 		left := s.plan.Missing()
 		all := len(s.plan.Stacks)
 		now := Progress{Stacks: all, DoneStacks: all - left, Steps: int64(missing), DoneSteps: int64(missing - left)}
+		now.Runs, now.DoneRuns = s.plan.Runs()
 		if wait = min(wait*3/2, slowPoll); now != last || !slices.Equal(tasks, lastTasks) || left == 0 || len(tasks) == 0 {
 			wait = poll
 		}

@@ -23,7 +23,8 @@ import (
 
 // Progress is how far a sweep is.
 type Progress struct {
-	Stacks, DoneStacks int   // of the whole sweep; done includes those that had results before
+	Runs, DoneRuns     int   // of the whole sweep; done includes those that had results before
+	Stacks, DoneStacks int   // in which they train
 	Trained            int   // stacks, by this process
 	Steps, DoneSteps   int64 // model-steps (a step of one run) that were left to train at the start
 	Elapsed            time.Duration
@@ -32,7 +33,7 @@ type Progress struct {
 
 // Text says how far the sweep is, and how fast, or what else there is to say.
 func (p Progress) Text(more ...string) string {
-	text := fmt.Sprintf("%d%%: stack %d of %d", 100*p.DoneSteps/max(1, p.Steps), min(p.DoneStacks+1, p.Stacks), p.Stacks)
+	text := fmt.Sprintf("%d%%: %d of %d runs done", 100*p.DoneSteps/max(1, p.Steps), p.DoneRuns, p.Runs)
 	if trained := p.Elapsed - p.Compile; more == nil && p.DoneSteps > 0 && trained > 100*time.Millisecond {
 		more = []string{fmt.Sprintf("%.0f model-steps/s", float64(p.DoneSteps)/trained.Seconds())}
 	} else if more == nil {
@@ -165,6 +166,7 @@ func newWork(p *Plan, id backend.Identity, o Options) *work {
 		w.now.Steps += w.owed[i]
 	}
 	w.now.Stacks, w.now.DoneStacks = len(p.Stacks), len(p.Stacks)-len(w.queue)
+	w.now.Runs, w.now.DoneRuns = p.Runs()
 	return w
 }
 
@@ -272,7 +274,7 @@ func (w *work) finished(i int, trained bool) {
 	if trained {
 		w.now.Trained++
 	}
-	w.now.DoneStacks++
+	w.now.DoneStacks, w.now.DoneRuns = w.now.DoneStacks+1, w.now.DoneRuns+len(w.Stacks[i])
 	w.now.Steps -= w.owed[i]
 	w.owed[i] = 0
 	p := w.programs[w.keys[i]]

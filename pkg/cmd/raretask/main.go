@@ -19,8 +19,11 @@ import (
 	"raretask/pkg/backend"
 )
 
-// verbs are the commands below raretask; every verb's file adds its own in an init function.
-var verbs []func() *cobra.Command
+// verbs are the commands below raretask; every verb's file adds its own in an init function, as extras do to the command itself.
+var (
+	verbs  []func() *cobra.Command
+	extras []func(root *cobra.Command)
+)
 
 // A usageError is a mistake in what was asked for rather than in doing it: exit 2, not 1.
 type usageError struct{ error }
@@ -74,6 +77,9 @@ and bend them to a question of your own.`,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	for _, add := range extras {
+		add(root)
+	}
 	root.PersistentFlags().Bool("json", false, "print one JSON object on standard output and nothing else there")
 	for _, verb := range verbs {
 		cmd := verb()

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/backend"
+	"raretask/pkg/claims"
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
 	"raretask/pkg/sweep"
@@ -31,12 +32,16 @@ func newSweepCommand() *cobra.Command {
 train side by side as one stack, in one XLA program. A stack that has results is never trained again; one that was interrupted, also by
 kill -9, goes on where it was, to the same bytes. Several sweeps may run at once: they share the work.
 
-Results are Parquet files below results/runs, or RARETASK_RESULTS.`,
-		Example: `  raretask sweep plan fig2
+Results are Parquet files below results/runs, or RARETASK_RESULTS.
+
+Presets, which sweep presets tells more of: ` + strings.Join(spec.Presets(), ", ") + `.`,
+		Example: `  raretask sweep presets
+  raretask sweep plan fig2
   raretask sweep run fig2
   raretask sweep export fig2 --out fig2.parquet`,
 	}
-	cmd.AddCommand(newSweepPlanCommand(), newSweepRunCommand(), newSweepStatusCommand(), newSweepExportCommand(), newSweepCleanCommand(),
+	cmd.AddCommand(newSweepPresetsCommand(), newSweepPlanCommand(), newSweepRunCommand(), newSweepStatusCommand(), newSweepExportCommand(),
+		newSweepCleanCommand(),
 		newSweepTaskCommand())
 	return cmd
 }
@@ -108,7 +113,7 @@ func (of *sweepOf) counts() counts {
 }
 
 func (c counts) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d of %d runs done, in %d of %d stacks\n", c.Name, c.Done, c.Runs, c.DoneStacks, c.Stacks)
+	fmt.Fprintf(w, "%s: %d of %s done, in %d of %s\n", c.Name, c.Done, many(c.Runs, "run"), c.DoneStacks, many(c.Stacks, "stack"))
 }
 
 // planned is what sweep plan prints.
@@ -120,6 +125,7 @@ type planned struct {
 	Seconds    *float64 `json:"seconds"`
 	MemoryGiB  float64  `json:"memory_gib"`
 	KeptBytes  int      `json:"kept_bytes"`
+	Spec       string   `json:"spec"`
 }
 
 func newSweepPlanCommand() *cobra.Command {
@@ -127,11 +133,12 @@ func newSweepPlanCommand() *cobra.Command {
 		Use:   "plan SPEC",
 		Short: "Say what would run and what it would cost",
 		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory,
-floating-point operations and time of what is left. The time comes from compiling up to three of the programs and running each for a second.
+floating-point operations and time of what is left,
+	and the spec with all of its defaults. The time comes from compiling up to three of the programs and running each for a second.
 
 JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left; null where it takes more memory than this
 machine has); also done_stacks, programs, parameters
-(all runs), memory_gib (the largest stack) and kept_bytes (of the weights that all runs keep).`,
+(all runs), memory_gib (the largest stack), kept_bytes (of the weights that all runs keep) and spec (as YAML).`,
 		Example: `  raretask sweep plan fig2 --scale paper
   raretask sweep plan my.yaml --json | jq .seconds`,
 	}, func(cmd *cobra.Command, of *sweepOf) error {
@@ -141,8 +148,8 @@ machine has); also done_stacks, programs, parameters
 		}
 		return show(cmd, p, func(out io.Writer) {
 			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "%s\t%d runs in %d stacks, %d programs to compile\n", p.Name, p.Runs, p.Stacks, p.Programs)
-			fmt.Fprintf(w, "done\t%d runs in %d stacks\n", p.Done, p.DoneStacks)
+			fmt.Fprintf(w, "%s\t%s in %s, %s to compile\n", p.Name, many(p.Runs, "run"), many(p.Stacks, "stack"), many(p.Programs, "program"))
+			fmt.Fprintf(w, "done\t%s in %s\n", many(p.Done, "run"), many(p.DoneStacks, "stack"))
 			fmt.Fprintf(w, "parameters\t%d, all runs\n", p.Parameters)
 			fmt.Fprintf(w, "memory\tabout %.2g GiB for the largest stack\n", p.MemoryGiB)
 			fmt.Fprintf(w, "kept\t%s of weights, all runs; sweep clean removes them\n", size(int64(p.KeptBytes)))
@@ -152,13 +159,18 @@ machine has); also done_stacks, programs, parameters
 			}
 			fmt.Fprintf(w, "left\tabout %.2g FLOPs, %s\n", p.FLOPs, time)
 			w.Flush()
+			fmt.Fprintf(out, "\nthe spec, defaults included:\n%s", p.Spec)
 		})
 	})
 }
 
 func (of *sweepOf) cost(ctx context.Context) (p planned, err error) {
 	all, left := of.plan.Cost()
-	p = planned{counts: of.counts(), Programs: of.plan.Programs(), Parameters: all.Parameters, FLOPs: left.FLOPs,
+	text, err := of.YAML()
+	if err != nil {
+		return p, err
+	}
+	p = planned{counts: of.counts(), Spec: string(text), Programs: of.plan.Programs(), Parameters: all.Parameters, FLOPs: left.FLOPs,
 		MemoryGiB: float64(all.Memory) / (1 << 30), KeptBytes: all.Kept}
 	b := of.backend
 	if b == nil && p.Programs > 0 {
@@ -220,19 +232,61 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 	p.stop()
 	if err != nil {
 		if cmd.Context().Err() != nil {
-			fmt.Fprintf(os.Stderr, "%d of %d stacks are done; run the same command to go on from here.\n", now.DoneStacks, now.Stacks)
+			fmt.Fprintf(os.Stderr, "%d of %s done; run the same command to go on from here.\n", now.DoneRuns, many(now.Runs, "run"))
 		}
 		return err
 	}
 	r := ran{counts: of.counts(), Trained: now.Trained, Results: of.store.Dir,
 		Seconds: now.Elapsed.Seconds(), CompileSeconds: now.Compile.Seconds()}
 	return show(cmd, r, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %d runs in %d stacks are done; trained %d stacks in %s", r.Name, r.Done, r.DoneStacks, r.Trained, seconds(r.Seconds))
+		fmt.Fprintf(w, "%s: %s done, in %s; trained %s in %s", r.Name, many(r.Done, "run"), many(r.DoneStacks, "stack"),
+			many(r.Trained, "stack"), seconds(r.Seconds))
 		if r.Trained > 0 {
 			fmt.Fprintf(w, ", of which compiling took %s (%.0f%%)", seconds(r.CompileSeconds), 100*r.CompileSeconds/r.Seconds)
 		}
 		fmt.Fprintf(w, "\nresults: %s\n", r.Results)
+		of.printEnds(w)
+		fmt.Fprintf(w, "\nnext: raretask sweep export %s --out %s.parquet; or in a notebook: cell.Show(figure.Loss(cell.Run(cell.Spec(%q))))\n",
+			cmd.Flags().Arg(0), r.Name, cmd.Flags().Arg(0))
 	})
+}
+
+// mostEnds is how many lines the table of what nets end with has.
+const mostEnds = 24
+
+// printEnds prints what the sweep's nets end with, where a loss was measured.
+func (of *sweepOf) printEnds(to io.Writer) {
+	ends, err := claims.Ends(of.plan.Results())
+	if err != nil {
+		return // metrics without a loss, which is what was asked for
+	}
+	fmt.Fprintln(to)
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "width\tparameters\tloss at the end\t95% interval\tseeds\t")
+	for _, e := range ends[:min(len(ends), mostEnds)] {
+		interval := ""
+		if e.Loss.N > 1 {
+			interval = fmt.Sprintf("%.4g to %.4g", e.Loss.Low, e.Loss.High)
+		}
+		seeds := fmt.Sprint(e.Loss.N)
+		if e.Loss.Failed > 0 {
+			seeds += fmt.Sprintf(", %d failed", e.Loss.Failed)
+		}
+		fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\t%s\t%s\n", e.Width, e.Parameters, e.Loss.Mean, interval, seeds, e.Others)
+	}
+	w.Flush()
+	if more := len(ends) - mostEnds; more > 0 {
+		fmt.Fprintf(to, "… and %d more\n", more)
+	}
+	fmt.Fprintln(to, "loss of the mixture by frequency; 1: the best constant of each task")
+}
+
+// many writes a count and what is counted.
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // training shows how far a sweep is.
@@ -352,7 +406,7 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 		return errors.New("no results yet; `raretask sweep run` trains them")
 	}
 	if e.DoneStacks < e.Stacks {
-		fmt.Fprintf(os.Stderr, "raretask: %d of %d stacks have no results yet and are left out\n", e.Stacks-e.DoneStacks, e.Stacks)
+		fmt.Fprintf(os.Stderr, "raretask: %d of %s have no results yet and are left out\n", e.Runs-e.Done, many(e.Runs, "run"))
 	}
 	files := slices.DeleteFunc(slices.Clone(of.plan.Done), func(f *results.File) bool { return f == nil })
 	if part := len(files) - len(slices.DeleteFunc(slices.Clone(files), of.published)); part > 0 {
@@ -360,17 +414,17 @@ func (of *sweepOf) export(cmd *cobra.Command, out string, long bool) error {
 			"with RARETASK_PUBLISHED=0 `raretask sweep run` trains them\n", part, len(files))
 	}
 	if out == "" {
-		_, err := results.Export(cmd.OutOrStdout(), false, long, files)
+		_, err := results.Export(cmd.OutOrStdout(), of.Name, false, long, files)
 		return err
 	}
 	err := results.WriteFile(out, func(f *os.File) (err error) {
-		e.Rows, err = results.Export(f, strings.HasSuffix(out, ".parquet"), long, files)
+		e.Rows, err = results.Export(f, of.Name, strings.HasSuffix(out, ".parquet"), long, files)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return show(cmd, e, func(w io.Writer) { fmt.Fprintf(w, "%s: %d rows of %d stacks\n", e.File, e.Rows, e.DoneStacks) })
+	return show(cmd, e, func(w io.Writer) { fmt.Fprintf(w, "%s: %s of %s\n", e.File, many(e.Rows, "row"), many(e.Done, "run")) })
 }
 
 // published reports whether a file came with the project.

@@ -215,7 +215,7 @@ func TestExportsAgree(t *testing.T) {
 		if err != nil || len(lines) != len(rows)+1 {
 			t.Fatalf("%d lines of CSV for %d rows: %v", len(lines), len(rows), err)
 		}
-		if !slices.Equal(lines[0], columns) || lines[1][0] != rows[0].Run {
+		if !slices.Equal(lines[0], columns) || lines[1][0] != "small" || lines[1][1] != rows[0].Run {
 			t.Errorf("CSV begins %q, columns of Parquet are %q", lines[:2], columns)
 		}
 		long := slices.Contains(columns, "metric") && slices.Contains(columns, "value")
@@ -421,7 +421,7 @@ func TestSweepSurvivesDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, stdout, stderr := execute(t, env, "sweep", "run", spec)
-	if status != 0 || !strings.Contains(stderr, filepath.Base(files[2])) || !strings.Contains(stdout, "trained 1 stacks") {
+	if status != 0 || !strings.Contains(stderr, filepath.Base(files[2])) || !strings.Contains(stdout, "trained 1 stack ") {
 		t.Errorf("with a truncated file: exit %d, %s%s; want it named and trained again", status, stdout, stderr)
 	}
 	if !bytes.Equal(tableOf(t, env, spec), want) {
