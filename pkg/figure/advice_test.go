@@ -2,9 +2,11 @@ package figure
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"raretask/pkg/chart"
+	"raretask/pkg/results"
 	"raretask/pkg/sizing"
 	"raretask/pkg/theory"
 )
@@ -101,6 +103,24 @@ func drawn(t *testing.T, f chart.Chart) {
 		t.Error(err)
 	}
 	if _, err := f.CSV(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Runs of any family are drawn by size; figures that need closed forms say so.
+func TestLossOfAnyFamily(t *testing.T) {
+	runs := spoken()
+	f, err := Loss(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := layer(t, f.Panels[0], chart.Line, "train.rate 0.0125, train.injection.samples 1")
+	if len(few.X) != 1 || few.X[0] != 8 {
+		t.Errorf("%+v", few)
+	}
+	drawn(t, f)
+	one := runs.Where(func(r *results.Run) bool { return r.Net.Width == 8 && r.Train.Injection.Samples == 1 })
+	if _, err := Fig2a(one); err == nil || !strings.Contains(err.Error(), "figure.Loss") {
 		t.Error(err)
 	}
 }

@@ -110,6 +110,11 @@ const byFrequency, byComplexity = "mixture.frequency.exponent", "mixture.alpha"
 func mixes(
 	runs results.Runs, design results.Design, draw func(m theory.Mixture, runs results.Runs) chart.Panel,
 ) (panels []chart.Panel, columns int, err error) {
+	if len(runs) > 0 {
+		if _, err := runs[0].Mixture.Theory(); err != nil {
+			return nil, 0, fmt.Errorf("%w; figure.Loss draws runs of any family", err)
+		}
+	}
 	if err := runs.Need(design); err != nil {
 		return nil, 0, err
 	}
@@ -126,7 +131,7 @@ func mixes(
 		for _, name := range names {
 			m, err := byName[name][0].Mixture.Theory()
 			if err != nil {
-				return nil, 0, fmt.Errorf("%w; figure.Loss draws runs of any family", err)
+				return nil, 0, err
 			}
 			all = append(all, mix{complexityOf(m), beta, m, byName[name]})
 		}
