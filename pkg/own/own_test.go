@@ -48,7 +48,7 @@ func TestOwn(t *testing.T) {
 		if got := r.Final("weight_norm", 0); !(got > 0) {
 			t.Errorf("width %d: norm %g", r.Net.Width, got)
 		}
-		// Eight neurons hold three products (two each), two hold one.
+		// A neuron holds a product: eight have room for all three, two for the frequent ones.
 		if loss := r.Final("loss_sampled", 3); r.Net.Width == 8 && loss > .1 || r.Net.Width == 2 && loss < .5 {
 			t.Errorf("width %d, seed %d: loss of the rarest task %g", r.Net.Width, r.Train.Seed, loss)
 		}

@@ -129,7 +129,7 @@ func (r Rule) Accuracy() float64 { return share(r.Right, r.Told) }
 // Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others; only
 // on places that have a smaller size beside them, as the last rule and the last model need one. The rules are the best threshold on
 // frequency alone, on size alone, and what the next smaller size of the same mixture did.
-func Compare(fit, test []Place) (rules []Rule, err error) {
+func Compare(fit, test []Place) (rules []Rule) {
 	beside := func(all []Place) []Place {
 		return slices.DeleteFunc(slices.Clone(all), func(p Place) bool { return math.IsNaN(p.X[Proxy]) })
 	}
@@ -162,15 +162,22 @@ func Compare(fit, test []Place) (rules []Rule, err error) {
 		})
 		names, outcomes := Some(m.from, variables...)
 		t, err := FitThreshold(names, outcomes, 0)
-		if err != nil {
-			return nil, err
+		if err != nil { // nothing was learned, or all: it says what most did
+			learned := 0
+			for _, o := range outcomes {
+				if o.Learned {
+					learned++
+				}
+			}
+			count(m.name+" (not fitted)", func(Place) bool { return 2*learned > len(outcomes) })
+			continue
 		}
 		count(m.name, func(p Place) bool {
 			_, one := Some([]Place{p}, variables...)
 			return t.Probability(one[0].X).Estimate > .5
 		})
 	}
-	return rules, nil
+	return rules
 }
 
 // bestLimit returns the limit on a variable that tells places best, and whether those above it are learned.
