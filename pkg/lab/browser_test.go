@@ -233,7 +233,7 @@ func notebooks(t *testing.T) (open func(b browser, name string)) {
 	t.Cleanup(func() { cancel(); <-served })
 	return func(b browser, name string) {
 		b.t.Helper()
-		at := strings.Replace(url, "/lab?", "/lab/tree/"+name+"?reset&", 1)
+		at := strings.Replace(url, "/lab/tree/00_quickstart.ipynb?", "/lab/tree/"+name+"?reset&", 1)
 		if err := b.call(http.MethodPost, "/url", map[string]any{"url": at}, nil); err != nil {
 			b.t.Fatal(err)
 		}
@@ -261,6 +261,10 @@ func TestInBrowser(t *testing.T) {
 	t.Run("quickstart", func(t *testing.T) {
 		b.t = t
 		open(b, "00_quickstart.ipynb")
+		files := b.until("list of files", "[...document.querySelectorAll('.jp-DirListing-itemText')].map(e => e.textContent).join(' ')")
+		if !strings.Contains(files, "02_mixture") || strings.Contains(files, "requirements") || strings.Contains(files, "data") {
+			t.Errorf("files %s: want notebooks alone", files)
+		}
 		b.script("document.querySelectorAll('.jp-InputPrompt').forEach(p => p.textContent = '')")
 		b.menu("Run All Cells")
 		b.until("executed cells", "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"+

@@ -115,6 +115,8 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	}
 	overrides := map[string]any{
 		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
+		// gopls takes some seconds to load the packages for the first Tab of a kernel, and an answer after 1 s would be dropped.
+		"@jupyterlab/completer-extension:manager": map[string]any{"providerTimeout": 30_000},
 	}
 	share := filepath.Join(l.state, "python", "share", "jupyter")
 	return map[string][]byte{

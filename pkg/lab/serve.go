@@ -13,12 +13,21 @@ import (
 	"time"
 )
 
+// firstPage is what a browser is shown, and hidden what the list of files leaves out: what notebooks are made of and Jupyter's own.
+const firstPage = "lab/tree/00_quickstart.ipynb"
+
+var hidden = []string{"data", "figures", "requirements.*", "__pycache__", "*.pyc", ".DS_Store", "*~"}
+
 // Serve runs JupyterLab on the checkout's notebooks until ctx ends, at a loopback address and behind a token; ready gets its
 // address. When the port is taken the next free one is used. The lab must have been set up.
 func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(address string)) error {
 	args := []string{"-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=" + strconv.Itoa(port),
 		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
-		"--LabApp.extension_manager=readonly"} // the other one asks the network
+		"--LabApp.extension_manager=readonly", // the other one asks the network
+		"--LabApp.default_url=/" + firstPage}
+	for _, glob := range hidden {
+		args = append(args, "--ContentsManager.hide_globs="+glob)
+	}
 	if !browser {
 		args = append(args, "--no-browser")
 	}
@@ -70,5 +79,5 @@ func address(info string) string {
 		return ""
 	}
 	conn.Close()
-	return server.URL + "lab?token=" + server.Token
+	return server.URL + firstPage + "?token=" + server.Token
 }
