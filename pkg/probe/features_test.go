@@ -83,8 +83,8 @@ func TestFeaturesOfAddition(t *testing.T) {
 	}, 16)
 	got := measured(t, stack[0], net.Initial(stack[0].New(), 16, 3), "features", 0)
 	modes, there := got[probe.FourierModes]
-	if !there || modes < 0 || modes > 9 || math.IsNaN(got[probe.PlaneOf(1, 6)]) {
-		t.Errorf("%g modes (%t) of three layers of three", modes, there)
+	if !there || modes < 0 || modes > 6 || math.IsNaN(got[probe.PlaneOf(1, 6)]) { // the embedding knows nothing of the first symbol
+		t.Errorf("%g modes (%t) of two layers of three", modes, there)
 	}
 	if _, there := got[probe.ValueR2]; there {
 		t.Error("addition has no order")

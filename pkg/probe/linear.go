@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -175,9 +176,10 @@ func Spectrum(means [][]float64) ([]float64, error) {
 	}
 	v := matrix(means)
 	_, d := v.Dims()
-	shares, total := make([]float64, p/2), 0.
+	shares, total, raw := make([]float64, p/2), 0., 0.
 	for j := range d {
 		column := mat.Col(nil, j, v)
+		raw += floats.Dot(column, column)
 		floats.AddConst(-stat.Mean(column, nil), column)
 		total += floats.Dot(column, column)
 		for k := 1; k <= p/2; k++ {
@@ -194,12 +196,17 @@ func Spectrum(means [][]float64) ([]float64, error) {
 			}
 		}
 	}
-	if total == 0 {
-		return nil, fmt.Errorf("probe: %d equal class means: want some that vary", p)
+	if total <= rounding*raw {
+		return nil, fmt.Errorf("probe: %d class means: %w", p, ErrEqual)
 	}
 	floats.Scale(1/total, shares)
 	return shares, nil
 }
+
+// ErrEqual says that class means don't vary, but for rounding, the share of their squares that float32 may leave.
+var ErrEqual = errors.New("they are equal: want some that vary")
+
+const rounding = 1e-11
 
 // Modes returns how many frequencies hold more than theta times what they would of noise, 2/(P-1) of the variance (half of it at P/2 of an
 // even P). Source: Sec. 4.3 of arXiv 2605.29548, theta 2.

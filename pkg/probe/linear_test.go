@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -133,5 +134,14 @@ func TestModes(t *testing.T) {
 	}
 	if _, err := Spectrum(make([][]float64, 2)); err == nil {
 		t.Error("two classes have no frequencies")
+	}
+	same := make([][]float64, 16) // but for rounding
+	for c := range same {
+		for j := range 8 {
+			same[c] = append(same[c], float64(j)+1e-8*random.NormFloat64())
+		}
+	}
+	if n, err := Modes(same, 2); !errors.Is(err, ErrEqual) {
+		t.Errorf("%d modes of rounding: %v", n, err)
 	}
 }

@@ -3,7 +3,9 @@ package sizing
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/mat"
@@ -52,8 +54,11 @@ func sumsToOne(domains []string, ratios []float64) error {
 		}
 		sum += v
 	}
+	if math.Abs(sum-100) < 100*roundedTo {
+		return fmt.Errorf("ratios sum to %.4g: want 1; are they in percent?", sum)
+	}
 	if math.Abs(sum-1) > roundedTo {
-		return fmt.Errorf("ratios sum to %.4g: want 1", sum)
+		return fmt.Errorf("ratios of %s sum to %.4g: want 1", strings.Join(domains, ", "), sum)
 	}
 	return nil
 }
@@ -61,34 +66,33 @@ func sumsToOne(domains []string, ratios []float64) error {
 // Surface is how a metric depends on ratios: of several forms the one that predicts runs that were left out best.
 type Surface struct {
 	*Runs
-	Form    string  // of the function of ratios
-	Left    float64 // root mean square error of runs that were left out, one by one
-	R2      float64 // share of the variance that is told of these: below 0 the mean tells more
-	Flat    bool    // ratios don't tell the metric
-	Metric  []float64
-	form    form
-	floor   float64 // exponential form: below which the metric can't come
-	beta    *mat.VecDense
-	inverse *mat.SymDense // of the penalised normal matrix
-	sigma   float64       // standard deviation of what the form leaves, in its own units
-	free    float64
-	beyond  float64 // 95% quantile of errors of runs left out, in standard deviations that leverage makes of them
-	most    float64 // largest leverage of a run
+	Form   string  // of the function of ratios
+	Left   float64 // root mean square error of runs that were left out, one by one
+	R2     float64 // share of the variance that is told of these: below 0 the mean of the others tells more
+	Flat   bool    // ratios don't tell the metric: as much is told of some shuffled one
+	Metric []float64
+
+	*smoother
+	floor  float64 // of the exponential form: below which the metric can't come; NaN for other forms
+	center float64 // mean in the form's own units
+	beta   *mat.VecDense
+	sigma  float64 // standard deviation of what the form leaves, in its own units
+	beyond float64 // half of the width that holds 95% of errors of runs left out, in standard deviations that leverage makes of them
 }
 
-// form is a function of ratios that is linear in its coefficients.
+// form is a function of ratios that is linear in its coefficients; a constant is added to its terms.
 type form struct {
 	name  string
 	terms func(ratios []float64) []float64
 }
 
-// least keeps logarithms of ratios finite: what a ratio of nothing counts as.
+// leastRatio keeps logarithms of ratios finite: what is added to each.
 const leastRatio = .005
 
 var forms = []form{
-	{"linear in the ratios", func(r []float64) []float64 { return slices.Clone(r) }},
+	{"linear in the ratios", slices.Clone[[]float64]},
 	{"linear in their logarithms", func(r []float64) []float64 {
-		return append([]float64{1}, xslices.Map(r, func(v float64) float64 { return math.Log(v + leastRatio) })...)
+		return xslices.Map(r, func(v float64) float64 { return math.Log(v + leastRatio) })
 	}},
 	{"quadratic in the ratios", func(r []float64) []float64 {
 		terms := slices.Clone(r)
@@ -101,11 +105,74 @@ var forms = []form{
 	}},
 }
 
+// exponential is the form of data mixing laws: a floor + exp of a linear function (Ye et al., arXiv 2403.16952).
+const exponential = "exponential of a linear function of the ratios"
+
 // penalties of coefficients that are tried, relative to the mean square of the terms.
 var penalties = []float64{1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1}
 
 // floors that the exponential form is tried with, as shares of the least value.
 var floors = []float64{0, .5, .8, .9, .95, .98}
+
+// smoother is a form with a penalty, fitted to the ratios of runs: what is the same for all metrics.
+type smoother struct {
+	form
+	mean    []float64     // of the terms over runs
+	x       *mat.Dense    // [runs, terms], centred
+	inverse *mat.SymDense // of the penalised normal matrix
+	hat     []float64     // leverage of each run, the mean's 1/n included
+	free    float64       // degrees of freedom that are left
+	most    float64       // largest leverage
+}
+
+// smoothers returns those of runs that leave something to be checked: a form with as many terms as half of the runs can't be.
+func (r *Runs) smoothers() (all []*smoother) {
+	n := len(r.Ratios)
+	for _, f := range forms {
+		k := len(f.terms(r.Ratios[0]))
+		if k > max(n/2, len(r.Domains)+1) {
+			continue
+		}
+		x := mat.NewDense(n, k, nil)
+		for i, own := range r.Ratios {
+			x.SetRow(i, f.terms(own))
+		}
+		mean := make([]float64, k)
+		for j := range k {
+			mean[j] = stat.Mean(mat.Col(nil, j, x), nil)
+		}
+		x.Apply(func(_, j int, v float64) float64 { return v - mean[j] }, x)
+		var normal mat.SymDense
+		normal.SymOuterK(1, x.T())
+		scale := mat.Trace(&normal) / float64(k)
+		for _, penalty := range penalties {
+			if s, ok := newSmoother(f, x, mean, &normal, penalty*scale); ok {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+func newSmoother(f form, x *mat.Dense, mean []float64, normal *mat.SymDense, penalty float64) (*smoother, bool) {
+	n, k := x.Dims()
+	s := &smoother{form: f, mean: mean, x: x, inverse: mat.NewSymDense(k, nil), free: float64(n)}
+	penalised := mat.NewSymDense(k, nil)
+	penalised.CopySym(normal)
+	for i := range k {
+		penalised.SetSym(i, i, penalised.At(i, i)+penalty)
+	}
+	var factors mat.Cholesky
+	if !factors.Factorize(penalised) || factors.InverseTo(s.inverse) != nil {
+		return nil, false
+	}
+	for i := range n {
+		row := mat.NewVecDense(k, x.RawRowView(i))
+		h := 1/float64(n) + mat.Inner(row, s.inverse, row)
+		s.hat, s.free, s.most = append(s.hat, h), s.free-h, max(s.most, h)
+	}
+	return s, s.free >= 2 && s.most < 1-1e-6
+}
 
 // NewSurface fits a metric of each run, and returns an error where it is the same in all.
 func NewSurface(runs *Runs, metric []float64) (*Surface, error) {
@@ -118,121 +185,131 @@ func NewSurface(runs *Runs, metric []float64) (*Surface, error) {
 	if slices.Min(metric) == slices.Max(metric) {
 		return nil, fmt.Errorf("sizing: the metric is %g in all %d runs: there is nothing to tell", metric[0], len(metric))
 	}
-	var best *Surface
-	consider := func(s *Surface, ok bool) {
-		if ok && (best == nil || s.Left < best.Left) {
+	all := runs.smoothers()
+	best := bestSurface(all, runs, metric)
+	if best == nil {
+		return nil, fmt.Errorf("sizing: no form of surface has few enough coefficients for %d runs on %d domains", len(metric), len(runs.Domains))
+	}
+	// The best of many forms tells something of any metric: it must tell more than of the same numbers in another order.
+	random, shuffled := rand.New(rand.NewPCG(20260528, 0)), slices.Clone(metric)
+	for range shuffles {
+		random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		if other := bestSurface(all, runs, shuffled); other != nil && other.R2 >= best.R2 {
+			best.Flat = true
+		}
+	}
+	best.Flat = best.Flat || best.R2 < leastR2
+	return best, nil
+}
+
+const (
+	// leastR2 is the share of variance, of runs left out, below which a surface is none.
+	leastR2 = .05
+	// shuffles of a metric, of none of which as much may be told: by chance one in twenty metrics passes.
+	shuffles = 19
+)
+
+// bestSurface returns the form that predicts runs that were left out best; nil where there is none.
+func bestSurface(all []*smoother, runs *Runs, metric []float64) (best *Surface) {
+	consider := func(s *Surface) {
+		if best == nil || s.Left < best.Left {
 			best = s
 		}
 	}
-	for _, f := range forms {
-		for _, penalty := range penalties {
-			consider(fitSurface(runs, metric, f, penalty, math.NaN()))
-		}
-	}
-	if least := slices.Min(metric); least > 0 { // data mixing laws (Ye et al., arXiv 2403.16952): c + exp of a linear function
-		for _, share := range floors {
-			for _, penalty := range penalties {
-				consider(fitSurface(runs, metric, form{"exponential of a linear function of the ratios", forms[0].terms}, penalty, share*least))
+	least := slices.Min(metric)
+	for _, s := range all {
+		consider(s.fit(runs, metric, math.NaN()))
+		if least > 0 && s.name == forms[0].name {
+			for _, share := range floors {
+				consider(s.fit(runs, metric, share*least))
 			}
 		}
 	}
 	if best == nil {
-		return nil, fmt.Errorf("sizing: no form of surface has fewer coefficients than the %d runs tell", len(metric))
+		return nil
 	}
-	variance := stat.Variance(metric, nil) * float64(len(metric)-1) / float64(len(metric))
 	n := float64(len(metric))
-	alone := variance * n * n / ((n - 1) * (n - 1)) // of the mean of the others
+	alone := stat.Variance(metric, nil) * n / (n - 1) // mean square error of the mean of the others
 	best.R2 = 1 - best.Left*best.Left/alone
-	best.Flat = best.R2 < leastR2
-	return best, nil
+	return best
 }
 
-// leastR2 is the share of variance, of runs left out, below which a surface is none.
-const leastR2 = .05
-
-// fitSurface fits a form with a penalty, of ln(metric - floor) where there is a floor.
-func fitSurface(runs *Runs, metric []float64, f form, penalty, floor float64) (*Surface, bool) {
-	n, k := len(metric), len(f.terms(runs.Ratios[0]))
-	s := &Surface{Runs: runs, Form: f.name, Metric: metric, form: f, floor: floor}
-	x, y := mat.NewDense(n, k, nil), mat.NewVecDense(n, nil)
-	for i, r := range runs.Ratios {
-		x.SetRow(i, f.terms(r))
-		if v := metric[i]; math.IsNaN(floor) {
-			y.SetVec(i, v)
-		} else {
+// fit fits a metric, or ln(metric - floor) where there is a floor.
+func (s *smoother) fit(runs *Runs, metric []float64, floor float64) *Surface {
+	n := len(metric)
+	f := &Surface{Runs: runs, Form: s.name, Metric: metric, smoother: s, floor: floor, beta: new(mat.VecDense)}
+	y := mat.NewVecDense(n, nil)
+	for i, v := range metric {
+		if y.SetVec(i, v); !math.IsNaN(floor) {
+			f.Form = exponential
 			y.SetVec(i, math.Log(v-floor))
 		}
 	}
-	// The mean is no coefficient to be made small: what is fitted is what runs differ in.
-	center := mat.Sum(y) / float64(n)
+	f.center = mat.Sum(y) / float64(n)
 	for i := range n {
-		y.SetVec(i, y.AtVec(i)-center)
-	}
-	var normal mat.SymDense
-	normal.SymOuterK(1, x.T())
-	mean := mat.Trace(&normal) / float64(k)
-	for i := range k {
-		normal.SetSym(i, i, normal.At(i, i)+penalty*mean)
-	}
-	var factors mat.Cholesky
-	if !factors.Factorize(&normal) {
-		return nil, false
+		y.SetVec(i, y.AtVec(i)-f.center)
 	}
 	var moments mat.VecDense
-	moments.MulVec(x.T(), y)
-	s.beta, s.inverse = mat.NewVecDense(k, nil), mat.NewSymDense(k, nil)
-	if factors.SolveVecTo(s.beta, &moments) != nil || factors.InverseTo(s.inverse) != nil {
-		return nil, false
-	}
-	// Forms of ratios that sum to 1 have a constant among them, or one that their terms make: the mean goes back there.
-	s.addCenter(center)
-	trace, squares := 0., 0.
-	leverages, left := make([]float64, n), make([]float64, n)
-	for i, r := range runs.Ratios {
-		h := s.leverage(r)
-		own := center + y.AtVec(i)
-		residual := own - s.linear(r)
-		leverages[i], trace, squares = h, trace+h, squares+residual*residual
-		told := own - residual/(1-h) // by the others
-		left[i] = metric[i] - s.back(told)
-	}
-	s.free = float64(n) - trace
-	if s.free < 2 || slices.Max(leverages) > 1-1e-6 {
-		return nil, false
-	}
-	s.sigma, s.most = math.Sqrt(squares/s.free), slices.Max(leverages)
-	sum := 0.
+	moments.MulVec(s.x.T(), y)
+	f.beta.MulVec(s.inverse, &moments)
+	var fitted mat.VecDense
+	fitted.MulVec(s.x, f.beta)
+	squares, own, sum := 0., 0., 0.
 	spread := make([]float64, n)
-	for i, e := range left {
-		sum += e * e
-		spread[i] = math.Abs(e) / math.Sqrt(1+leverages[i])
+	for i := range n {
+		residual := y.AtVec(i) - fitted.AtVec(i)
+		left := residual / (1 - s.hat[i]) // where the others are fitted alone
+		e := metric[i] - f.back(f.center+y.AtVec(i)-left)
+		squares, own, sum = squares+residual*residual, own+left*left/(1+s.hat[i]), sum+e*e
+		spread[i] = math.Abs(e) / math.Sqrt(1+s.hat[i])
 	}
-	s.Left = math.Sqrt(sum / float64(n))
-	slices.Sort(spread)
-	// Of n errors the ceil(.95 (n+1))-th is what the next one stays below in 95% of cases; of fewer than 19 their largest, and a tenth more.
-	at := int(math.Ceil(.95*float64(n+1))) - 1
-	if s.beyond = spread[min(at, n-1)]; at >= n {
-		s.beyond *= 1.1
-	}
-	return s, !math.IsNaN(s.Left)
+	f.sigma = max(math.Sqrt(squares/s.free), math.Sqrt(own/float64(n)))
+	f.Left = math.Sqrt(sum / float64(n))
+	f.beyond = beyondOf(spread)
+	return f
 }
 
-// addCenter adds a constant to what the coefficients say: to the first term where that is 1, to all ratios where they sum to 1.
-func (s *Surface) addCenter(center float64) {
-	domains := len(s.Domains)
-	if terms := s.form.terms(s.Ratios[0]); len(terms) == domains+1 {
-		s.beta.SetVec(0, s.beta.AtVec(0)+center)
-		return
+// beyondOf returns what 95% of errors stay below: of n the ceil(.95 (n+1))-th, which holds for the next one whatever their distribution; of few
+// at least what it would be were they normal.
+func beyondOf(spread []float64) float64 {
+	n := len(spread)
+	slices.Sort(spread)
+	squares := 0.
+	for _, v := range spread {
+		squares += v * v
 	}
-	for i := range domains {
-		s.beta.SetVec(i, s.beta.AtVec(i)+center)
+	normal := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n - 1)}.Quantile(.975) * math.Sqrt(squares/float64(n))
+	at := int(math.Ceil(.95*float64(n+1))) - 1
+	switch {
+	case at >= n:
+		return max(normal, spread[n-1])
+	case n < 2*fewestForQuantiles:
+		return max(normal, spread[at])
 	}
+	return spread[at]
+}
+
+// fewestForQuantiles are the errors that a 95% quantile needs at all.
+const fewestForQuantiles = 19
+
+// centred returns a mixture's terms less their mean over runs.
+func (s *smoother) centred(ratios []float64) *mat.VecDense {
+	terms := s.terms(ratios)
+	for i := range terms {
+		terms[i] -= s.mean[i]
+	}
+	return mat.NewVecDense(len(terms), terms)
+}
+
+// leverage is how far a mixture is from those that were run, in the form's terms: the variance of what is said of it over that of a run.
+func (s *smoother) leverage(ratios []float64) float64 {
+	v := s.centred(ratios)
+	return 1/float64(len(s.hat)) + mat.Inner(v, s.inverse, v)
 }
 
 // linear returns what the form says in its own units.
 func (s *Surface) linear(ratios []float64) float64 {
-	terms := s.form.terms(ratios)
-	return mat.Dot(s.beta, mat.NewVecDense(len(terms), terms))
+	return s.center + mat.Dot(s.beta, s.centred(ratios))
 }
 
 // back returns the metric of a value in the form's own units.
@@ -243,15 +320,8 @@ func (s *Surface) back(v float64) float64 {
 	return s.floor + math.Exp(v)
 }
 
-// leverage is how far a mixture is from those that were run, in the form's terms: the variance of what is said of it over that of a run.
-func (s *Surface) leverage(ratios []float64) float64 {
-	terms := s.form.terms(ratios)
-	v := mat.NewVecDense(len(terms), terms)
-	return mat.Inner(v, s.inverse, v)
-}
-
-// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether
-// that is a prediction, no farther from the runs than they are from each other, or a projection.
+// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether that
+// is a prediction, no farther from the runs than they are from each other, or a projection.
 func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, err error) {
 	if err := sumsToOne(s.Domains, ratios); err != nil {
 		return at, "", fmt.Errorf("sizing: %w", err)
@@ -265,20 +335,16 @@ func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, e
 	return scaling.Interval{Estimate: v, Low: v - half, High: v + half}, kind, nil
 }
 
-// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a
-// mixture on, with its 95% interval.
+// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a mixture
+// on, with its 95% interval.
 func (s *Surface) Effect(ratios []float64, domain int, step float64) (scaling.Interval, error) {
 	moved, err := s.Moved(ratios, domain, step)
 	if err != nil {
 		return scaling.Interval{}, err
 	}
-	a, b := s.form.terms(ratios), s.form.terms(moved)
-	d := mat.NewVecDense(len(a), nil)
-	for i := range a {
-		d.SetVec(i, b[i]-a[i])
-	}
-	before := s.linear(ratios)
-	change := mat.Dot(s.beta, d)
+	d := new(mat.VecDense)
+	d.SubVec(s.centred(moved), s.centred(ratios))
+	before, change := s.linear(ratios), mat.Dot(s.beta, d)
 	half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: s.free}.Quantile(.975) * s.sigma * math.Sqrt(mat.Inner(d, s.inverse, d))
 	to := func(v float64) float64 { return s.back(before+v) - s.back(before) }
 	return scaling.Interval{Estimate: to(change), Low: to(change - half), High: to(change + half)}, nil
@@ -347,7 +413,7 @@ func (r *Runs) Confounded() (notes []string) {
 // What counts as a ratio that hardly varies, and as two that move together.
 const hardlyVaries, together = .005, .9
 
-// MostRepeats is how often a domain may be repeated before a repeat is worth much less than new data (see the note in Repeats).
+// MostRepeats is how often a domain may be repeated before more of it is worth little (arXiv 2606.07597).
 const MostRepeats = 15
 
 // unlikeRepeats is by which factor proxy and target may repeat a domain differently.
@@ -360,9 +426,11 @@ func (r *Runs) Repeats(ratios, unique []float64, tokens, proxy float64) (notes [
 	if err := sumsToOne(r.Domains, ratios); err != nil {
 		return nil, fmt.Errorf("sizing: %w", err)
 	}
-	if len(unique) != len(r.Domains) || !(tokens > 0) || !(proxy >= 0) {
-		return nil, fmt.Errorf("sizing: %d counts of unique tokens for %d domains, %g tokens, %g of the proxy: want one each, and tokens above 0",
-			len(unique), len(r.Domains), tokens, proxy)
+	if len(unique) != len(r.Domains) {
+		return nil, fmt.Errorf("sizing: %d counts of unique tokens for %d domains: want one each", len(unique), len(r.Domains))
+	}
+	if !(tokens > 0) || !(proxy >= 0) {
+		return nil, fmt.Errorf("sizing: %g tokens to train on, %g of the proxy: want how many, above 0", tokens, proxy)
 	}
 	for i, u := range unique {
 		if !(u > 0) {

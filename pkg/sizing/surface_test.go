@@ -1,10 +1,12 @@
 package sizing
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 var domains = []string{"web", "code", "books", "math"}
@@ -140,5 +142,73 @@ func TestRepeats(t *testing.T) {
 	}
 	if _, err := runs.Repeats([]float64{.7, .1, .1, .1}, []float64{0, 1, 1, 1}, 1, 0); err == nil {
 		t.Error("no unique tokens, no error")
+	}
+}
+
+// A metric that ratios don't tell is taken for one they do in hardly more than one of twenty cases, however few runs there are.
+func TestNoiseIsNoSurface(t *testing.T) {
+	for _, n := range []int{8, 14, 40} {
+		told, draws := 0, 60
+		for draw := range draws {
+			random := rand.New(rand.NewPCG(9, uint64(draw)))
+			var ratios [][]float64
+			var metric []float64
+			for range n {
+				ratios, metric = append(ratios, dirichlet(random, 4)), append(metric, 2+random.NormFloat64()*.1)
+			}
+			runs, err := NewRuns(domains, ratios)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := NewSurface(runs, metric)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !s.Flat {
+				told++
+			}
+		}
+		if told > 8 { // 5% of 60 is 3; more than 8 have a chance of 1e-3
+			t.Errorf("%d runs: %d of %d metrics of noise have a surface", n, told, draws)
+		}
+	}
+}
+
+// Two domains have a quadratic form, too, and hundreds take no longer than one can wait.
+func TestSurfaceOfFewAndManyDomains(t *testing.T) {
+	random := rand.New(rand.NewPCG(10, 1))
+	var ratios [][]float64
+	var metric []float64
+	for i := range 60 {
+		r := float64(i) / 59
+		ratios, metric = append(ratios, []float64{r, 1 - r}), append(metric, 2+3*(r-.4)*(r-.4)+.01*random.NormFloat64())
+	}
+	two, err := NewRuns(domains[:2], ratios)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSurface(two, metric)
+	if err != nil || s.Left > .02 {
+		t.Fatal(s.Form, s.Left, err)
+	}
+	if e, err := s.Effect([]float64{.6, .4}, 0, .05); err != nil || math.Abs(e.Estimate-(.1875-.12)) > .01 {
+		t.Errorf("%+v %v, want %g", e, err, .1875-.12)
+	}
+	var names []string
+	ratios, metric = nil, nil
+	for i := range 150 {
+		names = append(names, fmt.Sprint("d", i))
+	}
+	for range 200 {
+		r := dirichlet(random, len(names))
+		ratios, metric = append(ratios, r), append(metric, 2-20*r[0]+.001*random.NormFloat64())
+	}
+	many, err := NewRuns(names, ratios)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err = NewSurface(many, metric); err != nil || time.Since(begin) > time.Minute {
+		t.Error(err, time.Since(begin))
 	}
 }
