@@ -81,8 +81,8 @@ func (c course) when(other []float64, value float64) float64 {
 	for i := range other {
 		switch {
 		case other[i] > value:
-		case i == 0:
-			return c.novel[0]
+		case i == 0: // it has been there before the first evaluation
+			return math.NaN()
 		default:
 			at := (other[i-1] - value) / (other[i-1] - other[i])
 			return c.novel[i-1] + at*(c.novel[i]-c.novel[i-1])
@@ -282,7 +282,12 @@ func keepsMore(_ string, runs results.Runs) (list []Claim, err error) {
 				return of(gave, took, float64(len(all)))
 			})
 		}
-		taken[w] = sums(func(gave, took, _ float64) float64 { return took / gave })
+		taken[w] = sums(func(gave, took, _ float64) float64 {
+			if gave <= 0 {
+				return math.NaN() // nothing that could be taken back
+			}
+			return took / gave
+		})
 		given[w] = sums(func(gave, _, bursts float64) float64 { return gave / bursts })
 	}
 	wide := widths[len(widths)-1]

@@ -1,6 +1,7 @@
 package sizing
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -33,8 +34,8 @@ type WidthAdvice struct {
 	Learned bool             `json:"learned"` // the target is reached
 	Tie     bool             `json:"tie"`
 	Loss    scaling.Interval `json:"loss"` // relative to nothing learned, and where 95% of nets end
-	// Frequency is the least at which the width reaches the target; Cost what the other tasks lose at it, by their frequencies. 0 where the
-	// target is reached, none where no frequency does.
+	// Frequency is the least at which the width reaches the target, none where it does or where no frequency does; Cost what the other tasks
+	// lose, by their frequencies, where it is a twentieth above that: at the least itself it is a tie.
 	Frequency *float64 `json:"frequency,omitempty"`
 	Cost      float64  `json:"cost,omitempty"`
 	Kind      string   `json:"kind"` // prediction: within the widths that were tried; else projection
@@ -49,6 +50,10 @@ func (m Mixture) Advise(c *Calibration, targets []float64, widths []int) (*Advic
 	if c != nil {
 		a.Checked = c.checked()
 	}
+	features, verdicts := m.Features(), map[int][]Verdict{}
+	for _, w := range widths {
+		verdicts[w] = m.At(w)
+	}
 	for k := range m.Tasks() {
 		t := TaskAdvice{Task: k + 1, Frequency: m.Frequency[k], Target: 1 - m.Spectrum[k][0]/m.TaskTrace(k)}
 		if k < len(targets) && !math.IsNaN(targets[k]) {
@@ -59,23 +64,23 @@ func (m Mixture) Advise(c *Calibration, targets []float64, widths []int) (*Advic
 			return nil, err
 		}
 		for _, w := range widths {
-			t.At = append(t.At, m.adviseAt(c, t, w))
+			at := m.adviseAt(c, t, verdicts[w][k])
+			at.Tie = at.Tie || t.Features > 0 && math.Abs(m.margin(features, k, t.Features-1, w)) < NearTie
+			t.At = append(t.At, at)
 		}
 		a.Tasks = append(a.Tasks, t)
 	}
 	return a, nil
 }
 
-func (m Mixture) adviseAt(c *Calibration, t TaskAdvice, width int) WidthAdvice {
-	k := t.Task - 1
-	v := m.At(width)[k]
-	w := WidthAdvice{Width: width, Learned: v.High <= t.Target*(1+1e-9), Tie: v.Low <= t.Target*(1+1e-9) && v.High > t.Target*(1+1e-9) ||
-		v.Tied(),
-		Loss: scaling.Interval{Estimate: v.High, Low: v.Low, High: v.High}, Kind: "projection"}
+func (m Mixture) adviseAt(c *Calibration, t TaskAdvice, v Verdict) WidthAdvice {
+	k, width := t.Task-1, v.Width
+	w := WidthAdvice{Width: width, Learned: v.High <= t.Target*(1+1e-9), Tie: v.Low <= t.Target*(1+1e-9) && v.High > t.Target*(1+1e-9),
+		Loss: scaling.Interval{Estimate: v.High, Low: v.Low, High: v.High}, Kind: projection}
 	if c != nil {
 		w.Loss.Low, w.Loss.High = c.Interval(m, v)
 		if width <= c.Widest && m.Tasks()*m.Block() <= c.Features {
-			w.Kind = "prediction"
+			w.Kind = prediction
 		}
 	}
 	if w.Learned {
@@ -83,7 +88,7 @@ func (m Mixture) adviseAt(c *Calibration, t TaskAdvice, width int) WidthAdvice {
 	}
 	if p := m.SmallestFrequency(k, width, max(1, t.Features)); !math.IsNaN(p) {
 		w.Frequency = &p
-		w.Cost = m.CostOf(m.With(k, min(.999, p*(1+NearTie))), width).Common
+		w.Cost = m.CostOf(m.With(k, min(p*(1+NearTie), (1+p)/2)), width).Common
 	}
 	return w
 }
@@ -157,7 +162,10 @@ func LearnFrom(runs results.Runs, resamples int) (*Learning, error) {
 		frequency float64
 	}
 	seen := map[key]int{}
-	for _, p := range places { // by task, frequency, width
+	slices.SortStableFunc(places, func(a, b Place) int {
+		return cmp.Or(a.Task-b.Task, cmp.Compare(a.X[Frequency], b.X[Frequency]), a.Width-b.Width)
+	})
+	for _, p := range places {
 		at := key{p.Task, p.X[Frequency]}
 		i, known := seen[at]
 		if !known {

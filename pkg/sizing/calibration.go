@@ -82,7 +82,10 @@ func Calibrate(sets ...results.Runs) (*Calibration, error) {
 			c.Widest, c.Features = max(c.Widest, r.Net.Width), max(c.Features, m.Tasks()*m.Block())
 		}
 	}
-	return c, c.quantiles()
+	if err := c.quantiles(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // quantiles fills in those of each class.

@@ -3,10 +3,12 @@ package sizing
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
 	"github.com/gomlx/gomlx/support/xslices"
+	"gonum.org/v1/gonum/stat"
 
 	"raretask/pkg/scaling"
 )
@@ -58,36 +60,35 @@ func (d Diagnosis) Further(times float64) (data, y []float64) {
 	return data, y
 }
 
-// What counts as a difference: a share of what there is to learn, and so many standard errors of noise.
+// What counts as a difference: a share of what was still to learn when the curves had had a hundredth of their data, and so many standard
+// errors of noise.
 const (
 	leastShare = .05
 	errors     = 5.
+	before     = 100.
 	// nearest and farthest bound by which factor of data an answer goes beyond what was measured: as far as the curve's fall was seen.
 	nearest, farthest = 10., 100.
-	// patience is by which factor of data a size must have outlasted the largest to count as one that won't learn.
+	// patience is by which factor of data a size must have outlasted the larger one to count as one that won't learn.
 	patience = 10.
 )
 
-// Diagnose answers for each task and size but the largest, by the curves of one frequency each, and those of higher ones as evidence.
-// chance is the loss of guessing; NaN: where curves begin.
+// Diagnose answers for each task and size but the largest, beside the best of the larger ones at the same frequency, with curves of higher
+// frequencies as further evidence. chance is the loss of guessing; NaN: not known.
 func Diagnose(curves []Curve, chance float64) ([]Diagnosis, error) {
 	if len(curves) == 0 {
 		return nil, fmt.Errorf("sizing: no curves")
 	}
-	tasks := xslices.Map(curves, func(c Curve) string { return c.Task })
-	slices.Sort(tasks)
-	var all []Diagnosis
-	for _, task := range slices.Compact(tasks) {
-		var own []look
-		for _, c := range curves {
-			if c.Task == task {
-				l, err := newLook(c)
-				if err != nil {
-					return nil, err
-				}
-				own = append(own, l)
-			}
+	byTask := map[string][]look{}
+	for _, c := range curves {
+		l, err := newLook(c)
+		if err != nil {
+			return nil, err
 		}
+		byTask[c.Task] = append(byTask[c.Task], l)
+	}
+	var all []Diagnosis
+	for _, task := range slices.Sorted(maps.Keys(byTask)) {
+		own := byTask[task]
 		slices.SortStableFunc(own, func(a, b look) int { return cmp.Or(cmp.Compare(a.Frequency, b.Frequency), cmp.Compare(a.Size, b.Size)) })
 		all = append(all, diagnose(own, chance)...)
 	}
@@ -102,6 +103,8 @@ type look struct {
 	end   float64 // mean of the last ones
 	last  int     // how many these are
 	best  float64 // least mean of so many in a row
+	late  float64 // mean of the last quarter
+	third float64 // mean of the first third less that of the last
 }
 
 // newLook returns what is seen of a curve.
@@ -112,9 +115,19 @@ func newLook(c Curve) (l look, err error) {
 			len(c.Data), len(c.Y))
 	}
 	for i, d := range c.Data {
-		if !(d >= 0) || math.IsInf(d, 0) || math.IsNaN(c.Y[i]) || math.IsInf(c.Y[i], 0) || c.Y[i] < 0 || i > 0 && d <= c.Data[i-1] {
-			return l, fmt.Errorf("sizing: task %s, size %.4g: loss %g at %g: want finite losses, at amounts of data that ascend", c.Task, c.Size,
-				c.Y[i], d)
+		wrong := ""
+		switch v := c.Y[i]; {
+		case math.IsNaN(v) || math.IsInf(v, 0):
+			wrong = "want a number"
+		case v < 0:
+			wrong = "want a loss, or a share of errors, of 0 or more (an accuracy in percent is to be divided by 100)"
+		case !(d >= 0) || math.IsInf(d, 0):
+			wrong = "want an amount of data of 0 or more"
+		case i > 0 && d <= c.Data[i-1]:
+			wrong = "want amounts of data that ascend"
+		}
+		if wrong != "" {
+			return l, fmt.Errorf("sizing: task %s, size %.4g: %g at %g: %s", c.Task, c.Size, c.Y[i], d, wrong)
 		}
 	}
 	var bends []float64 // of three points in a row
@@ -138,7 +151,25 @@ func newLook(c Curve) (l look, err error) {
 		l.best = min(l.best, mean(to))
 	}
 	l.start = scaling.Median(c.Y[:max(1, min(3, len(c.Y)/4))])
+	quarter, third := max(1, len(c.Y)/4), max(1, len(c.Y)/3)
+	l.late = stat.Mean(c.Y[len(c.Y)-quarter:], nil)
+	l.third = stat.Mean(c.Y[:third], nil) - stat.Mean(c.Y[len(c.Y)-third:], nil)
 	return l, nil
+}
+
+// at returns the curve's mean about an amount of data, or where it begins.
+func (l look) at(data float64) float64 {
+	i, _ := slices.BinarySearch(l.Data, data)
+	from, to := max(0, min(i, len(l.Y)-1)-1), min(len(l.Y), i+2)
+	return stat.Mean(l.Y[from:to], nil)
+}
+
+// flat reports whether the curve has not left a level: within a fiftieth of it, and where the level is only where curves begin, without a
+// fall that noise doesn't explain.
+func (l look) flat(level float64, known bool) bool {
+	thirds := float64(max(1, len(l.Y)/3))
+	falls := l.third > max(.002*math.Abs(level), errors*l.noise*math.Sqrt(2/thirds))
+	return l.best >= level-max(.02*math.Abs(level), errors*l.error()) && (known || !falls)
 }
 
 // error is the standard error of the end.
@@ -177,83 +208,107 @@ func diagnose(own []look, chance float64) (all []Diagnosis) {
 		for end = first; end < len(own) && own[end].Frequency == own[first].Frequency; end++ {
 		}
 		sizes, higher := own[first:end], own[end:]
-		large := sizes[len(sizes)-1]
 		if len(sizes) == 1 {
-			all = append(all, Diagnosis{Task: large.Task, Size: large.Size, Largest: large.Size, Frequency: large.Frequency, Answer: CantTell,
-				Why:  "there is one size only: want curves of two sizes at least",
-				Kind: "prediction", End: large.end, Reference: large.end})
+			one := sizes[0]
+			all = append(all, Diagnosis{Task: one.Task, Size: one.Size, Largest: one.Size, Frequency: one.Frequency, Answer: CantTell,
+				Why: "there is one size only: want curves of two sizes at least", Kind: prediction, End: one.end, Reference: one.end})
 			continue
 		}
-		level := chance
-		if math.IsNaN(level) {
-			level = slices.Max(xslices.Map(sizes, func(l look) float64 { return l.start }))
-		}
-		for _, small := range sizes[:len(sizes)-1] {
-			d := Diagnosis{Task: small.Task, Size: small.Size, Largest: large.Size, Frequency: small.Frequency, Kind: "prediction",
+		of := newLevels(sizes, chance)
+		for i, small := range sizes[:len(sizes)-1] {
+			large := slices.MinFunc(sizes[i+1:], func(a, b look) int { return cmp.Compare(a.best, b.best) })
+			d := Diagnosis{Task: small.Task, Size: small.Size, Largest: large.Size, Frequency: small.Frequency, Kind: prediction,
 				End: small.end, Reference: large.best}
-			d.answer(small, large, sizes, higher, level)
+			d.answer(small, large, of, higher)
 			all = append(all, d)
 		}
 	}
 	return all
 }
 
-// answer fills in the answer of a size beside the largest one, of all sizes of its frequency, and of curves of higher frequencies.
-func (d *Diagnosis) answer(small, large look, sizes, higher []look, chance float64) {
-	least := slices.Min(xslices.Map(sizes, func(l look) float64 { return l.best }))
+// What an answer is: within what was measured, or beyond.
+const prediction, projection = "prediction", "projection"
+
+// levels are what all sizes of a frequency have in common.
+type levels struct {
+	chance float64 // loss of guessing, or where curves begin
+	known  bool    // it was given
+	flat   bool    // no size has left it
+	spread float64 // what was still to learn when curves had had a hundredth of their data
+	count  int     // sizes
+}
+
+func newLevels(sizes []look, chance float64) levels {
+	of := levels{chance: chance, known: !math.IsNaN(chance), flat: true, count: len(sizes)}
+	if !of.known {
+		of.chance = slices.Max(xslices.Map(sizes, func(l look) float64 { return l.start }))
+	}
+	least, middle := math.Inf(1), math.Inf(-1)
+	for _, l := range sizes {
+		least, middle = min(least, l.best), max(middle, l.at(l.until()/before))
+		of.flat = of.flat && l.flat(of.chance, of.known)
+	}
+	of.spread = max(0, min(of.chance, middle)-least)
+	return of
+}
+
+// answer fills in the answer of a size beside a larger one, and curves of higher frequencies.
+func (d *Diagnosis) answer(small, large look, of levels, higher []look) {
 	noise := math.Hypot(small.error(), large.error())
-	step := max(leastShare*(chance-least), errors*noise) // a difference that counts
-	flat := func(l look) bool { return l.best > chance-max(.02*math.Abs(chance), errors*l.error()) }
-	say := func(answer, why string, args ...any) { d.Answer, d.Why = answer, fmt.Sprintf(why, args...) }
-	x, y := small.falling()
-	if t, ok := fitTail(x, y); ok && !flat(small) {
+	step := max(leastShare*of.spread, errors*noise) // a difference that counts
+	flat := small.flat(of.chance, of.known)
+	if t, ok := fitTail(small.falling()); ok && !flat {
 		d.tail = &t
 		e, low, high := t.over(func(l law) float64 { return l.e })
 		d.Floor = &scaling.Interval{Estimate: e, Low: low, High: high}
 	}
-	worse := small.end - small.best
+	worse := min(small.end, small.late) - small.best
 	switch {
-	case !slices.ContainsFunc(sizes, func(l look) bool { return !flat(l) }):
-		say(Neither, "every size stands at chance, %.4g, from the first amount of data to the last", chance)
-	case small.end-large.best < step:
-		d.alike(small, large, step)
+	case of.flat:
+		d.say(Neither, "every size stands at %.4g, where it began, from the first amount of data to the last", of.chance)
+	case large.best-small.end > step:
+		d.say(CantTell, "it stands at %.4g, and of larger sizes the best at %.4g: they were not trained as far, or failed", small.end, large.best)
+	case small.end-large.best <= step:
+		d.alike(large, of, step)
 	case worse > max(step, errors*math.Sqrt2*small.error()) && large.end-large.best < worse/2:
-		say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size,
-			large.end)
+		d.say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size, large.end)
 	case d.moreOften(small, large, higher, step):
-	case flat(small):
-		d.threshold(small, large, chance)
+	case flat:
+		d.threshold(small, large, of.chance)
 	case d.tail == nil:
-		say(CantTell, "fewer than %d points lie where its curve falls", fewestOfTail)
+		d.say(CantTell, "fewer than %d points lie where its curve falls", fewestOfTail)
 	default:
 		d.extrapolate(small, large, step)
 	}
 }
 
-// alike answers where the size is where the largest is.
-func (d *Diagnosis) alike(small, large look, step float64) {
-	x, y := large.falling()
-	t, ok := fitTail(x, y)
-	d.Kind = "projection"
+func (d *Diagnosis) say(answer, why string, args ...any) {
+	d.Answer, d.Why = answer, fmt.Sprintf(why, args...)
+}
+
+// alike answers where the size is where the larger one is.
+func (d *Diagnosis) alike(large look, of levels, step float64) {
+	t, ok := fitTail(large.falling())
+	if !ok {
+		d.say(CantTell, "it is where size %.4g is, %.4g, and fewer than %d points lie where that one falls", large.Size, large.end, fewestOfTail)
+		return
+	}
+	d.Kind = projection
 	switch best, low, _ := t.over(func(l law) float64 { return large.end - l.at(10*large.until()) }); {
-	case !ok:
-		d.Answer, d.Why = CantTell, fmt.Sprintf("it is where size %.4g is, and fewer than %d points lie where that one falls", large.Size,
-			fewestOfTail)
 	case low > step/4 || best > step:
-		d.Answer, d.Why = MoreData, fmt.Sprintf("it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g",
-			large.Size,
-			large.end, best)
+		d.say(MoreData, "it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g", large.Size, large.end, best)
+	case of.count == 2:
+		d.say(Neither, "both sizes stand at %.4g and fall no more: that looks like the floor of the task", large.end)
 	default:
-		d.Answer, d.Why = Neither, fmt.Sprintf("all sizes stand at %.4g and fall no more: that looks like the floor of the task", large.end)
+		d.say(Neither, "it and size %.4g stand at %.4g and fall no more: that looks like the floor of the task", large.Size, large.end)
 	}
 }
 
-// moreOften answers where the size itself, at a higher frequency, comes to where the largest is at this one.
+// moreOften answers where the size itself, at a higher frequency, comes to where the larger one is at this one.
 func (d *Diagnosis) moreOften(small, large look, higher []look, step float64) bool {
 	for _, l := range higher {
 		if l.Size == small.Size && l.Frequency > small.Frequency && l.end < large.best+step {
-			d.Answer = HigherFrequency
-			d.Why = fmt.Sprintf("at frequency %.3g, %.3g times this one, the same size comes to %.4g, as size %.4g does at this one (%.4g)",
+			d.say(HigherFrequency, "at frequency %.3g, %.3g times this one, the same size comes to %.4g, as size %.4g does at this one (%.4g)",
 				l.Frequency, l.Frequency/small.Frequency, l.end, large.Size, large.best)
 			return true
 		}
@@ -261,43 +316,40 @@ func (d *Diagnosis) moreOften(small, large look, higher []look, step float64) bo
 	return false
 }
 
-// threshold answers where the size is still at chance and the largest is not.
+// threshold answers where the size has not left its start and the larger one has.
 func (d *Diagnosis) threshold(small, large look, chance float64) {
-	if at := large.learnedAt(chance, large.best); small.until() >= patience*at {
-		d.Answer = LargerModel
-		d.Why = fmt.Sprintf("it is still at chance, %.4g, after %.3g times the data with which size %.4g learned it (%.3g)", chance,
-			small.until()/at,
-			large.Size, at)
-	} else {
-		d.Answer = CantTell
-		d.Why = fmt.Sprintf("it is still at chance, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much would "+
-			"tell",
+	switch at := large.learnedAt(chance, large.best); {
+	case math.IsInf(at, 1):
+		d.say(CantTell, "it is still where it began, %.4g, and size %.4g learned it and lost it again", chance, large.Size)
+	case small.until() >= patience*at:
+		d.say(LargerModel, "it is still where it began, %.4g, after %.3g times the data with which size %.4g learned it (%.3g)", chance,
+			small.until()/at, large.Size, at)
+	default:
+		d.say(CantTell, "it is still where it began, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much would tell",
 			chance, large.Size, at, small.until(), patience)
 	}
 }
 
 // extrapolate answers by the law of the size's own curve.
 func (d *Diagnosis) extrapolate(small, large look, step float64) {
-	d.Kind = "projection"
+	d.Kind = projection
 	reference := large.best + step/2
 	needed, soon, late := d.tail.over(func(l law) float64 { return l.reaches(reference) })
 	d.Needed = &scaling.Interval{Estimate: needed, Low: soon, High: late}
 	times := func(v float64) float64 { return v / small.until() }
 	horizon := min(farthest, max(nearest, d.tail.to/d.tail.from))
 	switch {
-	case d.Floor.Low > reference || times(soon) > horizon:
-		d.Answer = LargerModel
-		d.Why = fmt.Sprintf("its curve levels off at %.4g (%.4g to %.4g): %.3g times the data would not bring it to the %.4g of size %.4g",
-			d.Floor.Estimate, d.Floor.Low, d.Floor.High, horizon, large.best, large.Size)
+	case d.Floor.Low > reference:
+		d.say(LargerModel, "its curve levels off at %.4g (%.4g to %.4g), above the %.4g of size %.4g", d.Floor.Estimate, d.Floor.Low, d.Floor.High,
+			large.best, large.Size)
+	case times(soon) > horizon:
+		d.say(LargerModel, "its curve is too slow: it would take more than %.3g times the data to come to the %.4g of size %.4g", horizon, large.best,
+			large.Size)
 	case times(late) <= horizon:
-		d.Answer = MoreData
-		d.Why = fmt.Sprintf("its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size,
-			times(needed),
+		d.say(MoreData, "its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size, times(needed),
 			times(soon), times(late))
 	default:
-		d.Answer = CantTell
-		d.Why = fmt.Sprintf("its curve may level off anywhere from %.4g to %.4g, and size %.4g stands at %.4g: longer curves would tell",
-			d.Floor.Low,
+		d.say(CantTell, "its curve may level off anywhere from %.4g to %.4g, and size %.4g stands at %.4g: longer curves would tell", d.Floor.Low,
 			d.Floor.High, large.Size, large.best)
 	}
 }

@@ -115,7 +115,7 @@ func TestDiagnoseSaysWhatIsWrong(t *testing.T) {
 	bad := alone
 	bad.Y = append([]float64{}, alone.Y...)
 	bad.Y[2] = math.NaN()
-	for want, c := range map[string]Curve{"ascend": back, "finite": bad, "as many": {Task: "x", Data: []float64{1}, Y: []float64{1}}} {
+	for want, c := range map[string]Curve{"ascend": back, "want a number": bad, "as many": {Task: "x", Data: []float64{1}, Y: []float64{1}}} {
 		if _, err := Diagnose([]Curve{c, alone}, math.NaN()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -124,6 +124,66 @@ func TestDiagnoseSaysWhatIsWrong(t *testing.T) {
 		t.Error("no curves, no error")
 	}
 }
+
+// What strangers bring: curves from the first step on, a larger size that failed or was cut short, curves too slow to have left where they
+// began, a task that was learned and lost, and one that was known from the start.
+func TestDiagnoseOthersCurves(t *testing.T) {
+	noise := rand.New(rand.NewPCG(11, 1))
+	along := func(size float64, data []float64, of func(d float64) float64) Curve {
+		c := Curve{Task: "task", Size: size, Data: data}
+		for _, d := range data {
+			c.Y = append(c.Y, max(0, of(d)+.005*noise.NormFloat64()))
+		}
+		return c
+	}
+	pythia := []float64{0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
+	for step := 1000.; step <= 143000; step += 4000 {
+		pythia = append(pythia, step)
+	}
+	model := func(floor float64) func(float64) float64 {
+		return func(step float64) float64 { return floor + (10.8-floor)/math.Pow(1+step/30, .8) }
+	}
+	var late []float64
+	for i := range 30 {
+		late = append(late, 1e9*math.Pow(30, float64(i)/29))
+	}
+	slow := func(times float64) func(float64) float64 {
+		return func(d float64) float64 { return times * math.Pow(d/1e9, -.005) }
+	}
+	lost := func(d float64) float64 {
+		if d > 3e9 && d < 1e10 {
+			return .1
+		}
+		return .69
+	}
+	same := func(v float64) func(float64) float64 { return func(float64) float64 { return v } }
+	zero := Curve{Task: "task", Size: 1e7, Data: late, Y: make([]float64, len(late))}
+	large := zero
+	large.Size = 1e9
+	for name, c := range map[string]struct {
+		curves []Curve
+		answer string
+		why    string
+	}{
+		"from step 0":      {[]Curve{along(4e8, pythia, model(2.55)), along(7e9, pythia, model(2.2))}, LargerModel, "levels off"},
+		"too slow to tell": {[]Curve{along(1e8, late, slow(2.5)), along(1e9, late, slow(2.42))}, LargerModel, "too slow"},
+		"cut short":        {[]Curve{along(1e8, late, slow(1.6)), along(1e9, late[:8], slow(2.3))}, CantTell, "not trained as far"},
+		"learned and lost": {[]Curve{along(1e8, late, same(.69)), along(1e9, late, lost)}, CantTell, "lost it again"},
+		"known":            {[]Curve{zero, large}, Neither, "where it began"},
+	} {
+		all, err := Diagnose(c.curves, math.NaN())
+		if err != nil || all[0].Answer != c.answer || !strings.Contains(all[0].Why, c.why) {
+			t.Errorf("%s: %+v %v, want %q: %q", name, all[0], err, c.answer, c.why)
+		}
+	}
+	failed := []Curve{along(1e8, late, late1(.69, .14, 3e9)), along(1e9, late, same(.688)), along(1e7, late, same(.69))}
+	all, err := Diagnose(failed, .69)
+	if err != nil || all[0].Answer == Neither || all[0].Largest != 1e8 || all[1].Answer != CantTell {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+func late1(chance, low, at float64) func(float64) float64 { return late(chance, low, at, .1) }
 
 // The set of laws that points don't tell apart holds the true floor, and the data that a loss needs, as often as it says.
 func TestTailCovers(t *testing.T) {

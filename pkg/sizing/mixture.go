@@ -45,18 +45,19 @@ func (m Mixture) At(width int) []Verdict {
 	for k := range verdicts {
 		v := Verdict{Task: k, Width: width, Frequency: m.Frequency[k], Features: fewest[k], Learned: fewest[k] > 0}
 		v.Low, v.High = low[k]/m.TaskTrace(k), high[k]/m.TaskTrace(k)
-		v.Margin = m.margin(features, k, width)
+		v.Margin = m.margin(features, k, 0, width)
 		verdicts[k] = v
 	}
 	return verdicts
 }
 
-// margin is that of task k at a width: against the width-th largest utility of all other features, which its first must beat to stay.
-func (m Mixture) margin(features []theory.Feature, k, width int) float64 {
-	own := m.Frequency[k] * m.Spectrum[k][0]
+// margin is that of the j-th feature of task k at a width: against the width-th largest utility of all other features, which it must beat to
+// stay.
+func (m Mixture) margin(features []theory.Feature, k, j, width int) float64 {
+	own := m.Frequency[k] * m.Spectrum[k][j]
 	rank := 0
 	for _, f := range features {
-		if f.Task == k && f.Index == 0 {
+		if f.Task == k && f.Index == j {
 			continue
 		}
 		if rank++; rank == width {
@@ -88,7 +89,7 @@ func (m Mixture) needs(k int, target float64) (int, error) {
 	}
 	left := m.TaskTrace(k)
 	for j, lambda := range m.Spectrum[k] {
-		if left <= target*m.TaskTrace(k)*(1+1e-12) {
+		if left <= (target+1e-12)*m.TaskTrace(k) {
 			return j, nil
 		}
 		left -= lambda
@@ -251,7 +252,7 @@ func (m Mixture) marginOf(features []int) float64 {
 // less. Bursts of a gap G are no better than the constant frequency, and worse the longer G (Sec. 3.3).
 func (m Mixture) Late(k, width int, share float64) (Verdict, error) {
 	p := m.Frequency[k] / share
-	if !(share > 0) || !(p < 1) {
+	if !(share > 0 && share <= 1) || !(p < 1) {
 		return Verdict{}, fmt.Errorf("sizing: task %d in the last %g of training: want a share above its frequency, %.3g, and at most 1", k+1,
 			share,
 			m.Frequency[k])

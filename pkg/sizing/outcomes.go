@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"raretask/pkg/claims"
+	"raretask/pkg/corpus"
 	"raretask/pkg/probe"
 	"raretask/pkg/results"
 )
@@ -27,6 +28,7 @@ var Names = []string{"size", "frequency", "rank", "left at the next smaller size
 type Place struct {
 	Outcome
 	Mixture, Task, Width int
+	Seed                 uint32
 	Smaller              bool // whether the next smaller size learned it; false where there is none
 	Share                float64
 }
@@ -62,7 +64,7 @@ func Places(sets []results.Runs) (all []Place, err error) {
 						rank++
 					}
 				}
-				p := Place{Mixture: i, Task: k, Width: r.Net.Width, Share: 1 - claims.Final(r, column, k+1)}
+				p := Place{Mixture: i, Task: k, Width: r.Net.Width, Seed: r.Train.Seed, Share: 1 - claims.Final(r, column, k+1)}
 				p.X, p.Run = []float64{float64(r.Net.Width), pi, rank, math.NaN()}, i<<16|n
 				own = append(own, p)
 			}
@@ -72,25 +74,34 @@ func Places(sets []results.Runs) (all []Place, err error) {
 	return all, nil
 }
 
-// injectedPlace is that of the novel task of a run: of two labels half are right by chance.
+// injectedPlace is that of the novel task of a run: of L labels one of L is right by chance, two of a comparison, as many as symbols of a sum.
 func injectedPlace(r *results.Run, mixture, n int) Place {
-	i := r.Train.Injection
-	p := Place{Mixture: mixture, Task: i.Task - 1, Width: r.Net.Width, Share: 2*claims.Final(r, probe.TestAccuracy, 1) - 1}
+	i, labels := r.Train.Injection, 2.
+	if injecting, ok := r.Mixture.Settings.(corpus.Injecting); ok {
+		if kind, symbols := injecting.Injects(); kind == corpus.Addition {
+			labels = float64(symbols)
+		}
+	}
+	p := Place{Mixture: mixture, Task: i.Task - 1, Width: r.Net.Width, Seed: r.Train.Seed}
+	p.Share = (claims.Final(r, probe.TestAccuracy, 1) - 1/labels) / (1 - 1/labels)
 	perBatch := i.PerStep(r.Train.Batch, r.Mixture.Frequencies()[i.Task-1]) * float64(i.Steps()) / float64(i.Gap)
 	p.X, p.Run = []float64{float64(r.Net.Width), perBatch, 1, math.NaN()}, mixture<<16|n
 	return p
 }
 
-// besides fills in what the next smaller size has left, and whether each is learned.
+// besides fills in what the next smaller size of the same seed has left, and whether each is learned.
 func besides(own []Place) []Place {
 	slices.SortStableFunc(own, func(a, b Place) int {
-		return cmp.Or(a.Task-b.Task, cmp.Compare(a.X[Frequency], b.X[Frequency]), a.Width-b.Width)
+		return cmp.Or(a.Task-b.Task, cmp.Compare(a.X[Frequency], b.X[Frequency]), cmp.Compare(a.Seed, b.Seed), a.Width-b.Width)
 	})
 	for i := range own {
 		p := &own[i]
 		p.Learned = p.Share > LearnedShare // not where it is NaN
-		if i > 0 && own[i-1].Task == p.Task && own[i-1].X[Frequency] == p.X[Frequency] && own[i-1].Width < p.Width {
-			smaller := own[i-1]
+		if i == 0 {
+			continue
+		}
+		smaller := own[i-1]
+		if smaller.Task == p.Task && smaller.X[Frequency] == p.X[Frequency] && smaller.Seed == p.Seed && smaller.Width < p.Width {
 			p.X[Proxy], p.Smaller = min(1, max(leastLeft, 1-smaller.Share)), smaller.Learned
 			if math.IsNaN(smaller.Share) {
 				p.X[Proxy] = 1

@@ -52,6 +52,14 @@ const ridge = .1
 
 // FitThreshold fits the model by penalised likelihood, and resamples trainings for intervals.
 func FitThreshold(variables []string, outcomes []Outcome, resamples int) (*Threshold, error) {
+	t, err := fitThreshold(variables, outcomes, resamples)
+	if err == nil {
+		t.Left = leftOut(variables, outcomes)
+	}
+	return t, err
+}
+
+func fitThreshold(variables []string, outcomes []Outcome, resamples int) (*Threshold, error) {
 	t := &Threshold{Variables: variables, Outcomes: len(outcomes)}
 	for i, name := range variables {
 		values := xslices.Map(outcomes, func(o Outcome) float64 { return o.X[i] })
@@ -98,7 +106,6 @@ func FitThreshold(variables []string, outcomes []Outcome, resamples int) (*Thres
 		}
 		t.resamples = append(t.resamples, logistic(outcomes, weight))
 	}
-	t.Left = leftOut(variables, outcomes)
 	return t, nil
 }
 
@@ -187,7 +194,7 @@ func leftOut(variables []string, outcomes []Outcome) *LeftOut {
 			large = append(large, o)
 		}
 	}
-	fit, err := FitThreshold(variables, small, 0)
+	fit, err := fitThreshold(variables, small, 0)
 	if err != nil {
 		return nil
 	}
@@ -216,8 +223,16 @@ func (t *Threshold) over(of func(fit []float64) float64) scaling.Interval {
 		return scaling.Interval{Estimate: estimate, Low: math.NaN(), High: math.NaN()}
 	}
 	values := slices.Sorted(slices.Values(xslices.Map(t.resamples, of)))
-	return scaling.Interval{Estimate: estimate, Low: stat.Quantile(.025, stat.LinInterp, values, nil),
-		High: stat.Quantile(.975, stat.LinInterp, values, nil)}
+	return scaling.Interval{Estimate: estimate, Low: quantile(.025, values), High: quantile(.975, values)}
+}
+
+// quantile returns that of sorted values, of which some may be infinite: those aren't mixed with others.
+func quantile(p float64, values []float64) float64 {
+	if v := stat.Quantile(p, stat.Empirical, values, nil); math.IsInf(v, 0) {
+		return v
+	}
+	finite := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return math.IsInf(v, 0) })
+	return stat.Quantile(min(1, p*float64(len(values))/float64(len(finite))), stat.LinInterp, finite, nil)
 }
 
 // Probability returns that of being learned, and its band: that of the model, not of one training.
