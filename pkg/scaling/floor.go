@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -22,6 +23,9 @@ const FewestOfFloor = 4
 // FitFloor returns the law that minimises the sum over points of Huber_delta(ln law - ln y). The exponent is searched for; of each E and A
 // follow by least squares of relative errors, neither of them negative, weighted so that they touch the Huber loss.
 func FitFloor(x, y []float64) (FloorLaw, error) {
+	if len(x) != len(y) {
+		return FloorLaw{}, fmt.Errorf("scaling: %d x and %d y: want as many", len(x), len(y))
+	}
 	for i := range x {
 		for _, v := range []float64{x[i], y[i]} {
 			if !(v > 0) || math.IsInf(v, 0) {
@@ -30,8 +34,6 @@ func FitFloor(x, y []float64) (FloorLaw, error) {
 		}
 	}
 	switch {
-	case len(x) != len(y):
-		return FloorLaw{}, fmt.Errorf("scaling: %d x and %d y: want as many", len(x), len(y))
 	case len(x) < FewestOfFloor || len(distinct(x)) < FewestOfFloor:
 		return FloorLaw{}, fmt.Errorf("scaling: %d points of %d different sizes or amounts: want at least %d of each for three parameters",
 			len(x), len(distinct(x)), FewestOfFloor)
@@ -55,22 +57,35 @@ func newFloorProblem(x, y []float64) *floorProblem {
 	return p
 }
 
+// Exponents that are looked at, and in how many steps.
+const leastExponent, mostExponent, exponentSteps = .01, 10., 40
+
 // fit returns the best law: of a grid of exponents the best, then by golden sections between its neighbours.
 func (p *floorProblem) fit() FloorLaw {
-	const least, most, steps = .01, 10., 40
-	exponent := func(i int) float64 { return least * math.Pow(most/least, float64(i)/steps) }
+	exponent := func(i int) float64 {
+		return leastExponent * math.Pow(mostExponent/leastExponent, float64(i)/exponentSteps)
+	}
 	best, value := 0, math.Inf(1)
-	for i := range steps + 1 {
+	for i := range exponentSteps + 1 {
 		if _, v := p.given(exponent(i)); v < value {
 			best, value = i, v
 		}
 	}
-	low, high := exponent(max(0, best-1)), exponent(min(steps, best+1))
+	return p.between(exponent(max(0, best-1)), exponent(min(exponentSteps, best+1)), 1e-9)
+}
+
+// near returns the best law whose exponent is within a factor of three of some other: of a resample, which is cheaper.
+func (p *floorProblem) near(alpha float64) FloorLaw {
+	return p.between(max(leastExponent, alpha/3), min(mostExponent, alpha*3), 1e-4)
+}
+
+// between returns the best law with an exponent of a range, to a share of it.
+func (p *floorProblem) between(low, high, share float64) FloorLaw {
 	const golden = .6180339887498949
 	a, b := high-golden*(high-low), low+golden*(high-low)
 	_, va := p.given(a)
 	_, vb := p.given(b)
-	for high-low > 1e-9*high {
+	for high-low > share*high {
 		if va < vb {
 			high, b, vb = b, a, va
 			a = high - golden*(high-low)
@@ -109,10 +124,15 @@ func (p *floorProblem) given(alpha float64) (law FloorLaw, value float64) {
 				sum, weight[i] = sum+w*delta*(size-delta/2), w*delta/size
 			}
 		}
-		if !(sum < value*(1-1e-12)) {
+		better := sum < value*(1-1e-12)
+		if better {
+			law = next
+		}
+		if before := value; !better || before-sum < 1e-6*before {
+			value = min(value, sum)
 			break
 		}
-		law, value = next, sum
+		value = sum
 	}
 	return law, value
 }
@@ -155,9 +175,9 @@ type FittedFloor struct {
 	laws []FloorLaw
 }
 
-// ReportFloor fits a law and resamples the points so many times; of points of one run (by its number; nil: each is of its own) all or none.
-// It returns a *Trouble where y rises with x, or where no power falls as it does.
-func ReportFloor(x, y []float64, runs []int, resamples int) (*FittedFloor, error) {
+// ReportFloor fits a law and resamples the points so many times, as Report does; progress, where it isn't nil, is told how many resamples
+// are done. It returns a *Trouble where y rises with x, or where no power falls as it does.
+func ReportFloor(ctx context.Context, x, y []float64, runs []int, resamples int, progress func(done int)) (*FittedFloor, error) {
 	law, err := FitFloor(x, y)
 	if err != nil {
 		return nil, err
@@ -165,28 +185,29 @@ func ReportFloor(x, y []float64, runs []int, resamples int) (*FittedFloor, error
 	f := &FittedFloor{Law: law, Points: len(x), Resamples: resamples}
 	off := xslices.Map(xslices.Iota(0, len(x)), func(i int) float64 { return math.Abs(math.Log(law.At(x[i]) / y[i])) })
 	f.Scatter, f.Worst = deviation*Median(off), slices.Max(off)
-	lowest, first, last := slices.Min(y), slices.Min(x), slices.Max(x)
-	if law.At(first)-law.At(last) < max(least, f.Scatter/math.Sqrt(float64(len(x))))*lowest {
-		slope, _ := PowerLaw(x, y)
-		if slope.Slope > 0 && slope.At(last)/slope.At(first) > 1+rise {
-			return nil, &Trouble{"rising", fmt.Sprintf("loss rises by %.1f%% from %.4g to %.4g: no falling power does",
-				100*(slope.At(last)/slope.At(first)-1), first, last)}
-		}
-		return nil, &Trouble{"flat", fmt.Sprintf("loss changes by %.2g%% from %.4g to %.4g, where points scatter by %.2g%%",
-			100*(law.At(first)-law.At(last))/lowest, first, last, 100*f.Scatter)}
+	if t := f.shape(x, y); t != nil {
+		return nil, t
 	}
-	p, draws := newFloorProblem(x, y), drawsOf(runs, len(x))
-	for i := range resamples {
-		draws.draw(p.weight, rand.New(rand.NewPCG(seedOfResamples, uint64(i))))
-		var present []float64
-		for j, w := range p.weight {
-			if w > 0 {
-				present = append(present, x[j])
+	problem, draws := newFloorProblem(x, y), drawsOf(runs, len(x))
+	f.laws, err = inParallel(ctx, resamples, progress, func() func(i int) (FloorLaw, bool) {
+		own := *problem
+		own.weight = slices.Clone(problem.weight)
+		return func(i int) (FloorLaw, bool) {
+			draws.draw(own.weight, rand.New(rand.NewPCG(seedOfResamples, uint64(i))))
+			var present []float64
+			for j, w := range own.weight {
+				if w > 0 {
+					present = append(present, x[j])
+				}
 			}
+			if len(distinct(present)) < FewestOfFloor-1 {
+				return FloorLaw{}, false
+			}
+			return own.near(law.Alpha), true
 		}
-		if len(distinct(present)) >= FewestOfFloor-1 {
-			f.laws = append(f.laws, p.fit())
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	if f.Failed = resamples - len(f.laws); len(f.laws) == 0 {
 		return nil, fmt.Errorf("scaling: none of %d resamples of %d points has the sizes or amounts that a fit needs", resamples, len(x))
@@ -194,6 +215,7 @@ func ReportFloor(x, y []float64, runs []int, resamples int) (*FittedFloor, error
 	f.E, f.A = f.interval(func(l FloorLaw) float64 { return l.E }), f.interval(func(l FloorLaw) float64 { return l.A })
 	f.Alpha = f.interval(func(l FloorLaw) float64 { return l.Alpha })
 	f.Extrapolation = extrapolateFloor(x, y)
+	lowest := slices.Min(y)
 	if f.E.Low < .05*lowest {
 		f.Notes = append(f.Notes, fmt.Sprintf("the floor E may be nothing: its interval begins at %.3g, the least loss is %.4g", f.E.Low, lowest))
 	}
@@ -201,6 +223,20 @@ func ReportFloor(x, y []float64, runs []int, resamples int) (*FittedFloor, error
 		f.Notes = append(f.Notes, fmt.Sprintf("exponent a is hardly determined: %.3g to %.3g", f.Alpha.Low, f.Alpha.High))
 	}
 	return f, nil
+}
+
+// shape says where points have none that such a law has.
+func (f *FittedFloor) shape(x, y []float64) *Trouble {
+	law, lowest, first, last := f.Law, slices.Min(y), slices.Min(x), slices.Max(x)
+	if law.At(first)-law.At(last) >= max(least, f.Scatter/math.Sqrt(float64(len(x))))*lowest {
+		return nil
+	}
+	if slope, _ := PowerLaw(x, y); slope.Slope > 0 && slope.At(last)/slope.At(first) > 1+rise {
+		return &Trouble{"rising", fmt.Sprintf("loss rises by %.1f%% from %.4g to %.4g: no falling power does",
+			100*(slope.At(last)/slope.At(first)-1), first, last)}
+	}
+	return &Trouble{"flat", fmt.Sprintf("loss changes by %.2g%% from %.4g to %.4g, where points scatter by %.2g%%",
+		100*(law.At(first)-law.At(last))/lowest, first, last, 100*f.Scatter)}
 }
 
 // interval returns a statistic of the law and its interval over resamples.

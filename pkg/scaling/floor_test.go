@@ -37,7 +37,7 @@ func TestReportFloorCovers(t *testing.T) {
 			v := 1e6 * math.Pow(1e4, random.Float64())
 			x, y = append(x, v), append(y, want.At(v)*math.Exp(.01*random.NormFloat64()))
 		}
-		f, err := ReportFloor(x, y, nil, 200)
+		f, err := ReportFloor(t.Context(), x, y, nil, 200, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +67,11 @@ func TestResamplesOfTrainings(t *testing.T) {
 			x, y, runs = append(x, v), append(y, law.At(v)*off), append(runs, run)
 		}
 	}
-	together, err := ReportFloor(x, y, runs, 300)
+	together, err := ReportFloor(t.Context(), x, y, runs, 300, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	apart, err := ReportFloor(x, y, nil, 300)
+	apart, err := ReportFloor(t.Context(), x, y, nil, 300, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestFloorSaysWhatIsWrong(t *testing.T) {
 		"rises by": {1, 1.1, 1.2, 1.3, 1.4, 1.5}, "losses are": {2, 2, 2, 2, 2, 2}, "positive": {1, 2, 3, -1, 2, 3},
 		"changes by": {1, 1.01, .99, 1.01, .99, 1.001},
 	} {
-		_, err := ReportFloor(x, y, nil, 100)
+		_, err := ReportFloor(t.Context(), x, y, nil, 100, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -95,6 +95,9 @@ func TestFloorSaysWhatIsWrong(t *testing.T) {
 		if is := want == "rises by" || want == "changes by"; errors.As(err, &trouble) != is {
 			t.Errorf("%v: a trouble %t, want %t", err, !is, is)
 		}
+	}
+	if _, err := FitFloor(x, x[:3]); err == nil || !strings.Contains(err.Error(), "as many") {
+		t.Error(err)
 	}
 	if _, err := FitFloor(x[:3], x[:3]); err == nil || !strings.Contains(err.Error(), "at least 4") {
 		t.Error(err)

@@ -148,12 +148,26 @@ func (f *Fitted) Optimum(c float64) (n, d Interval) {
 // resample fits resamples of the points from the law on, on all cores. Those without a fit are left out.
 func (p *problem) resample(ctx context.Context, law Law, from draws, resamples int, progress func(done int)) ([]Law, error) {
 	start := p.theta(law)
-	laws := make([]*Law, resamples)
+	return inParallel(ctx, resamples, progress, func() func(i int) (Law, bool) {
+		own := p.clone()
+		return func(i int) (Law, bool) {
+			from.draw(own.weight, rand.New(rand.NewPCG(seedOfResamples, uint64(i))))
+			if !own.enough() {
+				return Law{}, false
+			}
+			return own.law(own.improve(start, 200, 1e-7)), true
+		}
+	})
+}
+
+// inParallel fits resamples on all cores, in each by a function of its own, and returns those that have a fit, in their order.
+func inParallel[L any](ctx context.Context, resamples int, progress func(done int), worker func() func(i int) (L, bool)) ([]L, error) {
+	laws := make([]*L, resamples)
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), resamples) {
 		all.Go(func() {
-			own := p.clone()
+			fit := worker()
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= resamples {
@@ -162,15 +176,14 @@ func (p *problem) resample(ctx context.Context, law Law, from draws, resamples i
 				if progress != nil && i%64 == 0 {
 					progress(i)
 				}
-				if from.draw(own.weight, rand.New(rand.NewPCG(seedOfResamples, uint64(i)))); own.enough() {
-					l := own.law(own.improve(start, 200, 1e-7))
+				if l, ok := fit(i); ok {
 					laws[i] = &l
 				}
 			}
 		})
 	}
 	all.Wait()
-	var found []Law
+	var found []L
 	for _, l := range laws {
 		if l != nil {
 			found = append(found, *l)

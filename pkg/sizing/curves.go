@@ -264,6 +264,8 @@ func (d *Diagnosis) answer(small, large look, of levels, higher []look) {
 	}
 	worse := min(small.end, small.late) - small.best
 	switch {
+	case of.flat && of.known:
+		d.say(Neither, "every size stands at chance, %.4g, from the first amount of data to the last", of.chance)
 	case of.flat:
 		d.say(Neither, "every size stands at %.4g, where it began, from the first amount of data to the last", of.chance)
 	case large.best-small.end > step:
@@ -271,7 +273,8 @@ func (d *Diagnosis) answer(small, large look, of levels, higher []look) {
 	case small.end-large.best <= step:
 		d.alike(large, of, step)
 	case worse > max(step, errors*math.Sqrt2*small.error()) && large.end-large.best < worse/2:
-		d.say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size, large.end)
+		d.say(LargerModel, "it gets worse with data: from %.4g to %.4g, while size %.4g stands at %.4g", small.best, small.end, large.Size,
+			large.end)
 	case d.moreOften(small, large, higher, step):
 	case flat:
 		d.threshold(small, large, of.chance)
@@ -296,7 +299,8 @@ func (d *Diagnosis) alike(large look, of levels, step float64) {
 	d.Kind = projection
 	switch best, low, _ := t.over(func(l law) float64 { return large.end - l.at(10*large.until()) }); {
 	case low > step/4 || best > step:
-		d.say(MoreData, "it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g", large.Size, large.end, best)
+		d.say(MoreData, "it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g", large.Size, large.end,
+			best)
 	case of.count == 2:
 		d.say(Neither, "both sizes stand at %.4g and fall no more: that looks like the floor of the task", large.end)
 	default:
@@ -325,7 +329,8 @@ func (d *Diagnosis) threshold(small, large look, chance float64) {
 		d.say(LargerModel, "it is still where it began, %.4g, after %.3g times the data with which size %.4g learned it (%.3g)", chance,
 			small.until()/at, large.Size, at)
 	default:
-		d.say(CantTell, "it is still where it began, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much would tell",
+		d.say(CantTell, "it is still where it began, %.4g, but size %.4g learned it suddenly and late, at %.3g of %.3g: %g times as much "+
+			"would tell",
 			chance, large.Size, at, small.until(), patience)
 	}
 }
@@ -340,10 +345,12 @@ func (d *Diagnosis) extrapolate(small, large look, step float64) {
 	horizon := min(farthest, max(nearest, d.tail.to/d.tail.from))
 	switch {
 	case d.Floor.Low > reference:
-		d.say(LargerModel, "its curve levels off at %.4g (%.4g to %.4g), above the %.4g of size %.4g", d.Floor.Estimate, d.Floor.Low, d.Floor.High,
+		d.say(LargerModel, "its curve levels off at %.4g (%.4g to %.4g), above the %.4g of size %.4g", d.Floor.Estimate, d.Floor.Low,
+			d.Floor.High,
 			large.best, large.Size)
 	case times(soon) > horizon:
-		d.say(LargerModel, "its curve is too slow: it would take more than %.3g times the data to come to the %.4g of size %.4g", horizon, large.best,
+		d.say(LargerModel, "its curve is too slow: it would take more than %.3g times the data to come to the %.4g of size %.4g", horizon,
+			large.best,
 			large.Size)
 	case times(late) <= horizon:
 		d.say(MoreData, "its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size, times(needed),

@@ -51,8 +51,8 @@ func (m Mixture) At(width int) []Verdict {
 	return verdicts
 }
 
-// margin is that of the j-th feature of task k at a width: against the width-th largest utility of all other features, which it must beat to
-// stay.
+// margin is that of the j-th feature of task k at a width: against the width-th largest utility of all other features, which it must beat
+// to stay.
 func (m Mixture) margin(features []theory.Feature, k, j, width int) float64 {
 	own := m.Frequency[k] * m.Spectrum[k][j]
 	rank := 0

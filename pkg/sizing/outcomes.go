@@ -74,7 +74,8 @@ func Places(sets []results.Runs) (all []Place, err error) {
 	return all, nil
 }
 
-// injectedPlace is that of the novel task of a run: of L labels one of L is right by chance, two of a comparison, as many as symbols of a sum.
+// injectedPlace is that of the novel task of a run: of L labels one of L is right by chance, two of a comparison, as many as symbols of a
+// sum.
 func injectedPlace(r *results.Run, mixture, n int) Place {
 	i, labels := r.Train.Injection, 2.
 	if injecting, ok := r.Mixture.Settings.(corpus.Injecting); ok {

@@ -269,8 +269,8 @@ func (s *smoother) fit(runs *Runs, metric []float64, floor float64) *Surface {
 	return f
 }
 
-// beyondOf returns what 95% of errors stay below: of n the ceil(.95 (n+1))-th, which holds for the next one whatever their distribution; of few
-// at least what it would be were they normal.
+// beyondOf returns what 95% of errors stay below: of n the ceil(.95 (n+1))-th, which holds for the next one whatever their distribution; of
+// few at least what it would be were they normal.
 func beyondOf(spread []float64) float64 {
 	n := len(spread)
 	slices.Sort(spread)
@@ -320,8 +320,8 @@ func (s *Surface) back(v float64) float64 {
 	return s.floor + math.Exp(v)
 }
 
-// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether that
-// is a prediction, no farther from the runs than they are from each other, or a projection.
+// Predict returns the metric of a mixture and where 95% of runs of it are expected, by the errors of runs that were left out; and whether
+// that is a prediction, no farther from the runs than they are from each other, or a projection.
 func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, err error) {
 	if err := sumsToOne(s.Domains, ratios); err != nil {
 		return at, "", fmt.Errorf("sizing: %w", err)
@@ -335,8 +335,8 @@ func (s *Surface) Predict(ratios []float64) (at scaling.Interval, kind string, e
 	return scaling.Interval{Estimate: v, Low: v - half, High: v + half}, kind, nil
 }
 
-// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a mixture
-// on, with its 95% interval.
+// Effect returns by how much the metric changes where one domain's ratio grows by a step and the others shrink in proportion, from a
+// mixture on, with its 95% interval.
 func (s *Surface) Effect(ratios []float64, domain int, step float64) (scaling.Interval, error) {
 	moved, err := s.Moved(ratios, domain, step)
 	if err != nil {

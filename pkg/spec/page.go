@@ -34,10 +34,13 @@ func (s *Sweep) YAML() ([]byte, error) {
 		}
 		at.Content = append(at.Content, scalar(parts[len(parts)-1]), value)
 	}
-	for name, axes := range map[string][]Axis{"grid": s.Grid, "zip": s.Zip} {
-		for _, a := range axes {
+	for _, part := range []struct {
+		name string
+		axes []Axis
+	}{{"grid", s.Grid}, {"zip", s.Zip}} {
+		for _, a := range part.axes {
 			list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle, Content: a.values}
-			at := below(document, name)
+			at := below(document, part.name)
 			at.Content = append(at.Content, scalar(a.Key), list)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"raretask/pkg/results"
+	"raretask/pkg/scaling"
 	"raretask/pkg/sizing"
 	"raretask/pkg/spec"
 	"raretask/pkg/sweep"
@@ -47,28 +48,30 @@ func newAdviseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "advise SPEC|FILE…",
 		Short: "Which size or frequency a task needs; is it size or data; what a mixture buys",
-		Long: `Answers with intervals, and one sentence each. What it answers follows from what it is given:
+		Long: `Answers with intervals, and one sentence each. What it answers follows from what it is given.
 
-  SPEC             a preset's name or a YAML file: which tasks each width will learn, the least width and the least frequency of each task,
-	and
-                   what that costs the others. Of mixtures of regressions on a bottleneck by theory, nothing is trained; of other nets by a
-                   threshold in size and frequency that is fitted to the runs of SPEC that are stored.
-                   --target K=LOSS says what is to be reached, relative to nothing learned,
-	and asks for the mixture that reaches all targets at
-                   the least width; --late SHARE, what becomes of tasks whose samples all come in that last share of training.
-  CURVES           a table of learning curves (CSV, TSV or Parquet) with columns size (or N, params), tokens (or D, steps, samples), loss or
-                   accuracy, and, where there are, task, frequency and seed: is it size or data? A column for each task does, too. For
-                   each task and size: more data would do; only a larger model would; a higher frequency is cheaper; neither; or can't tell.
-  RATIOS METRICS   two tables of runs on mixtures of domains, a row for each run, joined by the column they share: a column for each domain,
-                   ratios that sum to 1; a column for each metric. What a change of one ratio buys, which ratios runs don't tell apart, and
-                   with --at what a mixture would give. --unique names a table of domain and unique tokens,
-	--tokens how many are trained on:
-                   domains that would repeat too often are named, and those that a proxy of --proxy tokens repeats otherwise.
+SPEC, a preset's name or a YAML file: which tasks each width will learn, the least width and the least frequency of each task, and what that
+costs the others. Of mixtures of regressions on a bottleneck by theory, nothing is trained; of other nets by a threshold in size and
+frequency that is fitted to the runs of SPEC that are stored. --target K=LOSS says what is to be reached, relative to nothing learned, and
+asks for the mixture that reaches all targets at the least width; --late SHARE, what becomes of tasks whose samples all come in that last
+share of training.
+
+CURVES, a table of learning curves (CSV, TSV or Parquet) with columns size (or N, params), tokens (or D, steps, samples), loss or accuracy,
+and, where there are, task, frequency and seed: is it size or data? A column for each task does, too. For each task and size: more data
+would do; only a larger model would; a higher frequency is cheaper; neither; or can't tell.
+
+RATIOS METRICS, two tables of runs on mixtures of domains, a row for each run,
+	joined by the column that names runs: a column for each domain,
+ratios that sum to 1; a column for each metric. What a change of one ratio buys, which ratios runs don't tell apart, and with --at what a
+mixture would give. --unique names a table of domain and unique tokens, --tokens how many are trained on: domains that would repeat too
+often are named, and those that a proxy of --proxy tokens repeats otherwise.
 
 A prediction lies within what was measured, and stands beside what leaving out shows; a projection lies beyond it.
 
-With --json the keys are kind (mixture, threshold, curves or surface) and, by kind, widths, tasks, checked, recommended and late; variables,
-slopes, exponent, left_out and tasks; answers; metrics, confounded, repeats and at.`,
+With --json the keys are kind (mixture, threshold, curves or surface) and, by kind, widths, tasks, checked, recommended, late and sentences;
+variables, constant, slopes, exponent, outcomes, left_out and tasks; answers and notes (of a metric that is the better the higher,
+	numbers are
+of 1 less it); domains, at, metrics, confounded, repeats and notes. A number that is not finite is null.`,
 		Example: `  raretask advise fig3 --widths 16,32,64
   raretask advise mine.yaml --target 16=.4 --target 1=.1
   raretask advise parity
@@ -185,7 +188,7 @@ type recommendation struct {
 	Width       int       `json:"width"`
 	Frequencies []float64 `json:"frequencies"`
 	Shares      string    `json:"shares"` // as mixture.frequency.shares, to four digits
-	Margin      float64   `json:"margin"` // ln of the least utility that is needed over the largest other one
+	Margin      *float64  `json:"margin"` // ln of the least utility that is needed over the largest other one; null: there is no other
 	Cost        float64   `json:"cost"`   // to the tasks that lose, by their frequencies before
 	Instead     int       `json:"instead"`
 }
@@ -239,6 +242,9 @@ func (a *advising) onTheory(cmd *cobra.Command, s *spec.Sweep) error {
 		}
 	}
 	if a.late != 0 {
+		if !(a.late > 0 && a.late <= 1) {
+			return badUsage("--late %g: want a share of training, above 0 and at most 1", a.late)
+		}
 		if all.Late, err = latePart(m, widths, a.late); err != nil {
 			return err
 		}
@@ -275,7 +281,11 @@ func recommend(m sizing.Mixture, targets []float64, advice *sizing.Advice) (*rec
 		}
 	}
 	shares := strings.Join(xslices.Map(r.Frequency, func(v float64) string { return fmt.Sprintf("%.4g", v) }), " ")
-	return &recommendation{r.Width, r.Frequency, shares, r.Margin, m.CostOf(r.Mixture, r.Width).Common, instead}, nil
+	margin := &r.Margin
+	if math.IsInf(r.Margin, 1) {
+		margin = nil
+	}
+	return &recommendation{r.Width, r.Frequency, shares, margin, m.CostOf(r.Mixture, r.Width).Common, instead}, nil
 }
 
 // latePart returns where a late task is learned and one of constant frequency is not, or the other way round.
@@ -329,8 +339,11 @@ func (t theoryAdvice) sentences(share float64) (all []string) {
 	}
 	if r := t.Recommended; r != nil {
 		say("all targets are reached at width %d by the frequencies below; as the mixture is they take %d. What the others lose, by their "+
-			"frequencies "+
-			"before, is %.3g of a loss of 1 for nothing learned", r.Width, r.Instead, r.Cost)
+			"frequencies before, is %.3g of a loss of 1 for nothing learned", r.Width, r.Instead, r.Cost)
+		if r.Margin != nil && *r.Margin < sizing.NearTie {
+			say("but what is needed is worth hardly more than what is not (margin %.2g): training may keep either; a lower target, or a wider net, "+
+				"is safer", *r.Margin)
+		}
 	}
 	if share != 0 {
 		won := 0
@@ -426,9 +439,7 @@ func (a *advising) onRuns(cmd *cobra.Command, s *spec.Sweep) error {
 			for _, o := range t.Shown {
 				shown = append(shown, fmt.Sprintf("%d: %d/%d", o.Width, o.Learned, o.Runs))
 			}
-			fmt.Fprintf(w, "%d\t%.3g\t%.3g (%.3g to %.3g)\t%.3g (%.3g to %.3g)\t%s\t%s\n", t.Task, t.Frequency, t.Half.Estimate, t.Half.Low,
-				t.Half.High,
-				t.Sure.Estimate, t.Sure.Low, t.Sure.High, t.Kind, strings.Join(shown, ", "))
+			fmt.Fprintf(w, "%d\t%.3g\t%s\t%s\t%s\t%s\n", t.Task, t.Frequency, widthOf(t.Half), widthOf(t.Sure), t.Kind, strings.Join(shown, ", "))
 		}
 		w.Flush()
 		fmt.Fprintf(to, "\n%v, by %d outcomes of %d runs\n", l.Threshold, l.Outcomes, len(runs))
@@ -439,4 +450,15 @@ func (a *advising) onRuns(cmd *cobra.Command, s *spec.Sweep) error {
 			fmt.Fprintf(to, "without the sizes above %.4g the model tells %d of their %d outcomes\n", l.Left.Above, l.Left.Right, l.Left.Outcomes)
 		}
 	})
+}
+
+// widthOf writes a width and its interval; one that is infinite is none.
+func widthOf(i scaling.Interval) string {
+	text := func(v float64) string {
+		if math.IsInf(v, 1) {
+			return "no width"
+		}
+		return fmt.Sprintf("%.3g", v)
+	}
+	return fmt.Sprintf("%s (%s to %s)", text(i.Estimate), text(i.Low), text(i.High))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,7 @@ net: {width: 4}
 		"at least 1":       {spec, "--widths", "0"},
 		"several mixtures": {"fig2"},
 		"by theory":        {"parity", "--late", ".2"},
+		"at most 1":        {spec, "--late", "2"},
 		"want a SPEC":      {spec, spec},
 	} {
 		if status, _, errors := execute(t, nil, append([]string{"advise"}, args...)...); status == 0 || !strings.Contains(errors, want) {
@@ -148,7 +150,28 @@ func TestAdviseOnCurves(t *testing.T) {
 	if status != 0 || !strings.Contains(out, "add, size 1e+07: only a larger model would") || !strings.Contains(out, "at chance") {
 		t.Errorf("exit %d:\n%s", status, out)
 	}
+	// Accuracies by their names, a column of words, seeds of which one was cut short, rows of two splits.
+	accuracies := strings.NewReplacer("size,tokens,add,sort", "model,size,tokens,add_acc,sort_score", "\n1e",
+		"\ngpt,1e").Replace(curvesOf(true))
+	executeJSON(t, nil, &got, "advise", write(t, "named.csv", accuracies))
+	if len(got.Answers) != 2 || got.Answers[0].Answer != sizing.LargerModel {
+		t.Errorf("%+v", got)
+	}
+	rows := strings.Split(strings.TrimSpace(curvesOf(false)), "\n")
+	cut := slices.DeleteFunc(slices.Clone(rows), func(row string) bool {
+		return strings.HasSuffix(row, ",1") && strings.HasPrefix(row, "m,1e+07,") && strings.Contains(row, "e+08")
+	})
+	status, out, errors := execute(t, nil, "advise", write(t, "cut.csv", strings.Join(cut, "\n")+"\n"))
+	if status != 0 || !strings.Contains(out, "that not all seeds have are left out") || !strings.Contains(out, "translate, size 1e+07") {
+		t.Errorf("exit %d:\n%s%s", status, out, errors)
+	}
+	split := rows[0] + ",split\n" + strings.Join(rows[1:], ",train\n") + ",train\n" + strings.Join(rows[1:], ",valid\n") + ",valid\n"
+	if _, out, _ = execute(t, nil, "advise", write(t, "split.csv", split)); !strings.Contains(out, "differ in split are averaged") {
+		t.Errorf("%s", out)
+	}
 	for want, text := range map[string]string{
+		"say --higher":   "size,tokens,quality\n1,1,.2\n1,2,.3\n1,3,.4\n1,4,.5\n2,1,.2\n2,2,.4\n2,3,.5\n2,4,.6\n",
+		"divided by 100": "size,tokens,acc\n1,1,20\n1,2,30\n2,1,20\n2,2,40\n",
 		"no column size": "tokens,loss\n1,2\n", "no column tokens": "size,loss\n1,2\n", "no column of losses": "size,tokens\n1,2\n",
 		"want a number": "size,tokens,loss\n1,2,x\n", "two at least": "size,tokens,loss\n1,2,3\n",
 	} {
@@ -191,13 +214,25 @@ func TestAdviseOnMixtures(t *testing.T) {
 		one.Effects[0].Change.High >= 0 {
 		t.Errorf("%+v", one)
 	}
-	status, out, _ := execute(t, nil, "advise", r, m)
+	// Losses by domain are named as the ratios are; a metric that is the same in all runs, or lacks a number, is told and left out.
+	byDomain := "run,web,code,stuck,holes\n"
+	for i := range 40 {
+		hole := map[bool]string{true: "", false: "1.5"}[i == 7]
+		byDomain += fmt.Sprintf("r%d,%g,%g,0,%s\n", 39-i, 2+.01*float64((39-i)%7), 1.5+.02*float64((39-i)%5), hole)
+	}
+	status, out, errors := execute(t, nil, "advise", r, write(t, "domains.csv", byDomain))
+	if status != 0 || !strings.Contains(out, "stuck: sizing: the metric is 0 in all") || !strings.Contains(out, "left out: domains.csv: "+
+		"line 9") {
+		t.Errorf("exit %d:\n%s%s", status, out, errors)
+	}
+	status, out, _ = execute(t, nil, "advise", r, m)
 	if status != 0 || !strings.Contains(out, "+0.05 of web") || !strings.Contains(out, "--unique") || !strings.Contains(out,
 		"ratios don't tell it") {
 		t.Errorf("exit %d:\n%s", status, out)
 	}
 	for want, args := range map[string][]string{
-		"want DOMAIN=RATIO": {r, m, "--at", "web=.5,cod=.5"}, "sum to 0.5": {r, m, "--at", "web=.5"}, "need --unique": {r, m, "--tokens", "1"},
+		"want DOMAIN=RATIO": {r, m, "--at", "web=.5,cod=.5"}, "sum to 0.5": {r, m, "--at", "web=.5"}, "--step 5": {r, m, "--step", "5"},
+		"need --unique":  {r, m, "--tokens", "1"},
 		"no row of":      {r, write(t, "short.csv", "run,loss\nr0,1\n")},
 		"sum to":         {write(t, "bad.csv", strings.Replace(ratios, "r0,", "r0,9", 1)), m},
 		"is 1 in all":    {r, write(t, "same.csv", "run,loss\n"+strings.Join(rows(40, "r%d,1"), "\n")+"\n")},

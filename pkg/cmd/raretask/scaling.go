@@ -343,7 +343,7 @@ func (o *fit) fill(cmd *cobra.Command, f *fitting, rows lossRows, places [][2]fl
 		for _, p := range points {
 			x, y = append(x, p.N+p.D), append(y, p.Loss) // one of the two is 0
 		}
-		fitted, err := scaling.ReportFloor(x, y, rows.runs, f.resamples)
+		fitted, err := scaling.ReportFloor(cmd.Context(), x, y, rows.runs, f.resamples, progress)
 		if err != nil {
 			errors.As(err, &o.Trouble)
 			return err

@@ -16,134 +16,6 @@ import (
 	"raretask/pkg/table"
 )
 
-// onCurves tells size from data in a table of learning curves.
-func (a *advising) onCurves(cmd *cobra.Command, path string) error {
-	t, err := table.Read(path)
-	if err != nil {
-		return err
-	}
-	curves, higher, err := a.curves(t)
-	if err != nil {
-		return err
-	}
-	chance := a.chance
-	if higher {
-		chance = 1 - chance
-	}
-	answers, err := sizing.Diagnose(curves, chance)
-	if err != nil {
-		return fmt.Errorf("%s: %w", t.Name, err)
-	}
-	all := map[string]any{"kind": "curves", "answers": answers}
-	return show(cmd, all, func(to io.Writer) {
-		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "task\tsize\tstands at\tlargest\tstands at\tanswer\t")
-		for _, d := range answers {
-			name := d.Task
-			if d.Frequency > 0 {
-				name = strings.TrimSpace(fmt.Sprintf("%s at %.3g", name, d.Frequency))
-			}
-			end, reference := d.End, d.Reference
-			if higher {
-				end, reference = 1-end, 1-reference
-			}
-			fmt.Fprintf(w, "%s\t%.4g\t%.4g\t%.4g\t%.4g\t%s\t%s\n", name, d.Size, end, d.Largest, reference, d.Answer, d.Kind)
-		}
-		w.Flush()
-		fmt.Fprintln(to)
-		for _, d := range answers {
-			fmt.Fprintf(to, "%s, size %.4g: %s: %s\n", d.Task, d.Size, d.Answer, d.Why)
-		}
-		if higher {
-			fmt.Fprintln(to, "numbers in sentences are shares of errors, 1 - accuracy")
-		}
-	})
-}
-
-// curves returns the curves of a table, in which lower is better, and whether that turned the metric round.
-func (a *advising) curves(t *table.Table) (curves []sizing.Curve, higher bool, err error) {
-	size, data := column(t, a.size, "size", "N", "params", "parameters", "net.width", "width"),
-		column(t, a.data, "tokens", "D", "samples", "steps", "step")
-	for _, c := range [][3]string{{size, "size", "size"}, {data, "tokens", "data"}} {
-		if c[0] == "" {
-			return nil, false, fmt.Errorf("%s: no column %s: there are %s; --%s names one", t.Name, c[1], strings.Join(t.Columns, ", "), c[2])
-		}
-	}
-	task, frequency, seed := column(t, a.task, "task", "domain"), column(t, a.frequency, "frequency"),
-		column(t, a.seed, "seed", "run", "train.seed")
-	metrics := a.metrics
-	if len(metrics) == 0 {
-		if m := column(t, "", "loss", "accuracy", "acc"); m != "" {
-			metrics = []string{m}
-		} else { // a column for each task
-			known := []string{size, data, task, frequency, seed}
-			metrics = slices.DeleteFunc(slices.Clone(t.Columns), func(c string) bool { return slices.Contains(known, c) })
-		}
-	}
-	if len(metrics) == 0 {
-		return nil, false, fmt.Errorf("%s: no column of losses: there are %s; --metric names some", t.Name, strings.Join(t.Columns, ", "))
-	}
-	higher = a.higher || len(metrics) == 1 && strings.HasPrefix(strings.ToLower(metrics[0]), "acc")
-	x, err := t.Numbers(data)
-	if err != nil {
-		return nil, false, err
-	}
-	sizes, err := t.Numbers(size)
-	if err != nil {
-		return nil, false, err
-	}
-	by := slices.DeleteFunc([]string{task, frequency}, func(c string) bool { return c == "" })
-	groups, err := t.Groups(append([]string{size}, by...))
-	if err != nil {
-		return nil, false, err
-	}
-	for _, metric := range metrics {
-		y, err := t.Numbers(metric)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, g := range groups {
-			c := sizing.Curve{Size: sizes[g.Rows[0]], Task: metric}
-			for i, name := range by {
-				if name == task {
-					c.Task = g.Cells[i+1]
-					if len(metrics) > 1 {
-						c.Task += " " + metric
-					}
-					continue
-				}
-				if c.Frequency, err = strconv.ParseFloat(g.Cells[i+1], 64); err != nil {
-					return nil, false, fmt.Errorf("%s: %s: frequency %q: want a number", t.Name, t.Where(g.Rows[0]), g.Cells[i+1])
-				}
-			}
-			c.Data, c.Y = meanOver(g.Rows, x, y, higher)
-			curves = append(curves, c)
-		}
-	}
-	return curves, higher, nil
-}
-
-// meanOver returns the different x of rows, ascending, and the mean of their y, of seeds and repeats; 1 - y where higher is better.
-func meanOver(rows []int, x, y []float64, higher bool) (at, mean []float64) {
-	sums, counts := map[float64]float64{}, map[float64]float64{}
-	for _, i := range rows {
-		v := y[i]
-		if higher {
-			v = 1 - v
-		}
-		if counts[x[i]] == 0 {
-			at = append(at, x[i])
-		}
-		sums[x[i]] += v
-		counts[x[i]]++
-	}
-	slices.Sort(at)
-	for _, v := range at {
-		mean = append(mean, sums[v]/counts[v])
-	}
-	return at, mean
-}
-
 // surfaceAdvice is what runs on mixtures say of one metric.
 type surfaceAdvice struct {
 	Metric  string            `json:"metric"`
@@ -163,7 +35,10 @@ type effect struct {
 
 // onMixtures tells what ratios do, by a table of ratios and one of metrics, or one of both.
 func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
-	runs, metrics, values, err := a.mixtures(paths)
+	if !(math.Abs(a.step) < 1) || a.step == 0 {
+		return badUsage("--step %g: want a change of a ratio, above -1 and below 1", a.step)
+	}
+	runs, metrics, values, dropped, err := a.mixtures(paths)
 	if err != nil {
 		return err
 	}
@@ -180,18 +55,25 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 		Metrics    []surfaceAdvice `json:"metrics"`
 		Confounded []string        `json:"confounded"`
 		Repeats    []string        `json:"repeats"`
+		Notes      []string        `json:"notes"`
 	}
-	all.Kind, all.Domains, all.At, all.Confounded, all.Repeats = "surface", runs.Domains, at, append([]string{}, runs.Confounded()...),
-		[]string{}
+	all.Kind, all.Domains, all.At = "surface", runs.Domains, at
+	all.Confounded, all.Notes = append([]string{}, runs.Confounded()...), append([]string{}, dropped...)
 	if all.Repeats, err = a.repeats(runs, at); err != nil {
 		return err
 	}
 	for i, name := range metrics {
 		one, err := surfaceOf(runs, name, values[i], at, a.step)
-		if err != nil {
+		if err != nil && len(metrics) == 1 {
 			return err
+		} else if err != nil {
+			all.Notes = append(all.Notes, err.Error())
+			continue
 		}
 		all.Metrics = append(all.Metrics, one)
+	}
+	if len(all.Metrics) == 0 {
+		return fmt.Errorf("%s: no metric tells anything: %s", paths[len(paths)-1], strings.Join(all.Notes, "; "))
 	}
 	return show(cmd, all, func(to io.Writer) {
 		parts := make([]string, len(at))
@@ -202,14 +84,7 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 		for _, m := range all.Metrics {
 			m.print(to, a.step)
 		}
-		for _, notes := range [][]string{all.Confounded, all.Repeats} {
-			for i, n := range notes {
-				if i == 0 {
-					fmt.Fprintln(to)
-				}
-				fmt.Fprintf(to, "note: %s\n", n)
-			}
-		}
+		printNotes(to, slices.Concat(all.Confounded, all.Repeats, all.Notes))
 		if a.unique == "" {
 			fmt.Fprintf(to, "\nnote: how often a domain would be repeated is not known; --unique and --tokens tell (more than %d times is worth "+
 				"little)\n",
@@ -262,24 +137,23 @@ func (m surfaceAdvice) print(to io.Writer, step float64) {
 	w.Flush()
 }
 
-// mixtures reads ratios and metrics from one table or two, whose rows are joined by the columns that they share, or by their order.
-func (a *advising) mixtures(paths []string) (runs *sizing.Runs, metrics []string, values [][]float64, err error) {
+// mixtures reads ratios and metrics from one table or two, whose rows are joined by the names of runs that they share, or by their order;
+// and says which columns are no numbers throughout.
+func (a *advising) mixtures(paths []string) (runs *sizing.Runs, metrics []string, values [][]float64, dropped []string, err error) {
+	fail := func(err error) (*sizing.Runs, []string, [][]float64, []string, error) { return nil, nil, nil, nil, err }
 	var tables []*table.Table
 	for _, path := range paths {
 		t, err := table.Read(path)
 		if err != nil {
-			return nil, nil, nil, err
+			return fail(err)
 		}
 		tables = append(tables, t)
 	}
 	first, last := tables[0], tables[len(tables)-1]
-	var shared []string
-	if len(tables) == 2 {
-		shared = slices.DeleteFunc(slices.Clone(first.Columns), func(c string) bool { return !slices.Contains(last.Columns, c) })
-	}
+	shared := nameColumns(first, last)
 	order, err := joined(first, last, shared)
 	if err != nil {
-		return nil, nil, nil, err
+		return fail(err)
 	}
 	domains := a.ratios
 	if len(domains) == 0 {
@@ -287,27 +161,29 @@ func (a *advising) mixtures(paths []string) (runs *sizing.Runs, metrics []string
 	}
 	if metrics = a.metrics; len(metrics) == 0 {
 		metrics = numeric(last, slices.Concat(shared, map[bool][]string{true: domains}[len(tables) == 1]))
+		dropped = halfNumeric(last, shared)
 	}
 	if len(metrics) == 0 {
-		return nil, nil, nil, fmt.Errorf("%s: no column of a metric beside %s: --metric names some", last.Name, strings.Join(shared, ", "))
+		return fail(fmt.Errorf("%s: no column of a metric beside %s: --metric names some", last.Name,
+			strings.Join(slices.Concat(shared, domains), ", ")))
 	}
 	ratios := make([][]float64, first.Rows)
 	for _, d := range domains {
 		column, err := first.Numbers(d)
 		if err != nil {
-			return nil, nil, nil, err
+			return fail(err)
 		}
 		for i, v := range column {
 			ratios[i] = append(ratios[i], v)
 		}
 	}
 	if runs, err = sizing.NewRuns(domains, ratios); err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", first.Name, err)
+		return fail(fmt.Errorf("%s: %w; --ratios names the columns of ratios", first.Name, err))
 	}
 	for _, m := range metrics {
 		column, err := last.Numbers(m)
 		if err != nil {
-			return nil, nil, nil, err
+			return fail(err)
 		}
 		own := make([]float64, first.Rows)
 		for i := range own {
@@ -315,7 +191,44 @@ func (a *advising) mixtures(paths []string) (runs *sizing.Runs, metrics []string
 		}
 		values = append(values, own)
 	}
-	return runs, metrics, values, nil
+	return runs, metrics, values, dropped, nil
+}
+
+// nameColumns returns the columns that two tables share and that name runs: such as are called so, whose cells are no numbers, or whose
+// cells are the same in both.
+func nameColumns(first, last *table.Table) (shared []string) {
+	if first == last {
+		return nil
+	}
+	for _, c := range first.Columns {
+		if !slices.Contains(last.Columns, c) {
+			continue
+		}
+		_, words := first.Numbers(c)
+		own, _ := first.Text(c)
+		other, _ := last.Text(c)
+		if unnamed(c) || words != nil || slices.Equal(slices.Sorted(slices.Values(own)), slices.Sorted(slices.Values(other))) {
+			shared = append(shared, c)
+		}
+	}
+	return shared
+}
+
+// halfNumeric says of columns most of whose cells are numbers which one is not.
+func halfNumeric(t *table.Table, but []string) (notes []string) {
+	for _, c := range t.Columns {
+		cells, _ := t.Text(c)
+		numbers := 0
+		for _, cell := range cells {
+			if _, err := strconv.ParseFloat(cell, 64); err == nil {
+				numbers++
+			}
+		}
+		if _, err := t.Numbers(c); err != nil && 2*numbers > len(cells) && !slices.Contains(but, c) {
+			notes = append(notes, fmt.Sprintf("left out: %v", err))
+		}
+	}
+	return notes
 }
 
 // joined returns, for each row of a table, the row of another that has the same cells in the columns they share.
