@@ -119,3 +119,18 @@ func Answers(all []sizing.Diagnosis) {
 		return []any{d.Task, d.Frequency, d.Size, d.End, d.Reference, d.Answer, d.Why, d.Kind}
 	}))
 }
+
+// Rules displays how often ways to tell what will be learned are right, by family.
+func Rules(families []string, all [][]sizing.Rule) {
+	var rows [][]any
+	for i, rules := range all {
+		for _, r := range rules {
+			every := ""
+			if r.Asks > 0 {
+				every = fmt.Sprintf("%d of %d", r.AllRight, r.Asks)
+			}
+			rows = append(rows, []any{families[i], r.Name, fmt.Sprintf("%d of %d", r.Right, r.Told), r.Accuracy(), every})
+		}
+	}
+	Table([]string{"", "by", "right, of pairs with a smaller size", "share", "right, of all pairs"}, rows)
+}

@@ -151,47 +151,49 @@ func SizeThreshold(l *sizing.Learning) (chart.Chart, error) {
 	return c, nil
 }
 
-// Diagnosed draws learning curves by size, a panel for each task, with the answers to whether it is size or data: dashed, where a size's
-// own curve leads, and dotted, where the largest size stands.
+// Diagnosed draws learning curves by size, a panel for each task and frequency, with the answers to whether it is size or data: dashed,
+// where a smaller size's own curve leads.
 func Diagnosed(name string, curves []sizing.Curve, answers []sizing.Diagnosis) (chart.Chart, error) {
 	c := chart.Chart{Name: name, Title: "Is it size or data?",
-		Caption: "Learning curves by size. Dashed lines go on along the curve of a smaller size, a projection; horizontal: where the largest " +
-			"stands."}
-	tasks := xslices.Map(answers, func(d sizing.Diagnosis) string { return d.Task })
-	var all []float64
-	for _, one := range curves {
-		all = append(all, one.Size)
-	}
+		Caption: "Learning curves by size. Dashed lines go on along the curve of a smaller size, a projection."}
+	all := xslices.Map(curves, func(c sizing.Curve) float64 { return c.Size })
 	slices.Sort(all)
 	all = slices.Compact(all)
-	for i, task := range tasks {
-		if slices.Index(tasks, task) < i {
+	color := func(size float64) int { return chart.Ordered(slices.Index(all, size), len(all)) }
+	type place struct {
+		task      string
+		frequency float64
+	}
+	var seen []place
+	for _, d := range answers {
+		at := place{d.Task, d.Frequency}
+		if slices.Contains(seen, at) {
 			continue
 		}
-		panel := chart.Panel{Title: task, Facets: []chart.Facet{{Name: "task", Value: task}}, X: chart.Axis{Label: "data", Name: "data",
-			Log: true},
-			Y: chart.Axis{Label: "loss", Name: "loss"}}
-		for _, one := range curves {
-			if one.Task != task {
-				continue
-			}
-			label := fmt.Sprintf("size %.3g", one.Size)
-			if one.Frequency > 0 {
-				label += fmt.Sprintf(", frequency %.2g", one.Frequency)
-			}
-			panel.Layers = append(panel.Layers, chart.Layer{Kind: chart.Line, Name: label, X: one.Data, Y: one.Y,
-				Color: chart.Ordered(slices.Index(all, one.Size), len(all))})
+		seen = append(seen, at)
+		panel := chart.Panel{Title: d.Task, Facets: []chart.Facet{{Name: "task", Value: d.Task}, {Name: "frequency", Value: d.Frequency}},
+			X: chart.Axis{Label: "data", Name: "data", Log: true}, Y: chart.Axis{Label: "loss", Name: "loss"}}
+		if d.Frequency > 0 {
+			panel.Title += fmt.Sprintf(", frequency %.3g", d.Frequency)
 		}
-		for _, d := range answers {
-			if d.Task != task {
+		for _, one := range curves {
+			if one.Task == d.Task && one.Frequency == d.Frequency {
+				panel.Layers = append(panel.Layers, chart.Layer{Kind: chart.Line, Name: fmt.Sprintf("size %.3g", one.Size), X: one.Data, Y: one.Y,
+					Color: color(one.Size)})
+			}
+		}
+		given := map[string]bool{}
+		for _, own := range answers {
+			if own.Task != d.Task || own.Frequency != d.Frequency {
 				continue
 			}
-			panel.Title = fmt.Sprintf("%s: %s", task, d.Answer)
-			if x, y := d.Further(10); len(x) > 0 {
-				panel.Layers = append(panel.Layers, chart.Layer{Kind: chart.Line, Name: "its curve goes on", Dashed: true, X: x, Y: y,
-					Color: chart.Ordered(slices.Index(all, d.Size), len(all))})
+			given[own.Answer] = true
+			if x, y := own.Further(10); len(x) > 0 {
+				panel.Layers = append(panel.Layers, chart.Layer{Kind: chart.Line, Dashed: true, X: x, Y: y, Color: color(own.Size)})
 			}
-			panel.Layers = append(panel.Layers, rule("largest size", nil, []float64{d.Reference}))
+		}
+		if len(given) == 1 {
+			panel.Title += ": " + d.Answer
 		}
 		c.Panels = append(c.Panels, panel)
 	}

@@ -90,7 +90,7 @@ func TestAdviceIsDrawn(t *testing.T) {
 	if err != nil || len(f.Panels) != 1 || f.Panels[0].Title != "t: "+sizing.LargerModel {
 		t.Fatal(f.Panels, err)
 	}
-	further := layer(t, f.Panels[0], chart.Line, "its curve goes on")
+	further := layer(t, f.Panels[0], chart.Line, "")
 	if last := further.X[len(further.X)-1]; math.Abs(last/(10*curves[0].Data[19])-1) > 1e-9 {
 		t.Errorf("it goes on to %g", last)
 	}

@@ -265,7 +265,7 @@ func (d *Diagnosis) answer(small, large look, of levels, higher []look) {
 	worse := min(small.end, small.late) - small.best
 	switch {
 	case of.flat && of.known:
-		d.say(Neither, "every size stands at chance, %.4g, from the first amount of data to the last", of.chance)
+		d.say(Neither, "no size is better than chance, %.4g, from the first amount of data to the last", of.chance)
 	case of.flat:
 		d.say(Neither, "every size stands at %.4g, where it began, from the first amount of data to the last", of.chance)
 	case large.best-small.end > step:

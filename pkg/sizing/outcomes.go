@@ -131,65 +131,75 @@ func Some(places []Place, variables ...int) (names []string, outcomes []Outcome)
 
 // Rule is a way to tell whether a task will be learned, and how often it is right.
 type Rule struct {
-	Name        string
-	Right, Told int
+	Name           string
+	Right, Told    int // of places that have a smaller size beside them
+	AllRight, Asks int // of all; 0 of a rule that needs a smaller size
 }
 
-// Accuracy is the share that is told right.
+// Accuracy is the share that is told right, of places that have a smaller size beside them.
 func (r Rule) Accuracy() float64 { return share(r.Right, r.Told) }
 
-// Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others; only
-// on places that have a smaller size beside them, as the last rule and the last model need one. The rules are the best threshold on
-// frequency alone, on size alone, and what the next smaller size of the same mixture did.
+// Compare fits the threshold model and simple rules to places of some mixtures and counts how often each is right on those of others: of
+// places that have a smaller size beside them, as the rule and the model that look at it need one, and of all. The rules are the best
+// threshold on frequency alone, on size alone, and what the next smaller size of the same mixture did.
 func Compare(fit, test []Place) (rules []Rule) {
-	beside := func(all []Place) []Place {
-		return slices.DeleteFunc(slices.Clone(all), func(p Place) bool { return math.IsNaN(p.X[Proxy]) })
-	}
-	test = beside(test)
-	count := func(name string, tell func(p Place) bool) {
+	count := func(name string, needs bool, tell func(p Place) bool) {
 		r := Rule{Name: name}
 		for _, p := range test {
-			if r.Told++; tell(p) == p.Learned {
-				r.Right++
+			beside := !math.IsNaN(p.X[Proxy])
+			if needs && !beside {
+				continue
+			}
+			right := 0
+			if tell(p) == p.Learned {
+				right = 1
+			}
+			if beside {
+				r.Right, r.Told = r.Right+right, r.Told+1
+			}
+			if !needs {
+				r.AllRight, r.Asks = r.AllRight+right, r.Asks+1
 			}
 		}
 		rules = append(rules, r)
 	}
-	for v, name := range map[int]string{Frequency: "frequency alone", Size: "size alone"} {
-		limit, above := bestLimit(fit, v)
-		count(name, func(p Place) bool { return (p.X[v] >= limit) == above })
+	for _, one := range []struct {
+		variable int
+		name     string
+	}{{Frequency, "frequency alone"}, {Size, "size alone"}} {
+		limit, above := bestLimit(fit, one.variable)
+		count(one.name, false, func(p Place) bool { return (p.X[one.variable] >= limit) == above })
 	}
-	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
-	count("what the next smaller size did", func(p Place) bool { return p.Smaller })
+	count("the next smaller size", true, func(p Place) bool { return p.Smaller })
 	for _, m := range []struct {
 		name      string
 		variables []int
-		from      []Place
-	}{
-		{"model of size, frequency and rank, of other mixtures", []int{Size, Frequency, Rank}, fit},
-		{"the same, and what the next smaller size has left", []int{Size, Frequency, Rank, Proxy}, beside(fit)},
-	} {
+	}{{"size, frequency, rank", []int{Size, Frequency, Rank}}, {"these and the smaller size", []int{Size, Frequency, Rank, Proxy}}} {
 		variables := slices.DeleteFunc(m.variables, func(v int) bool {
-			return !slices.ContainsFunc(m.from, func(p Place) bool { return p.X[v] != m.from[0].X[v] })
+			return !slices.ContainsFunc(fit, func(p Place) bool { return p.X[v] != fit[0].X[v] && !math.IsNaN(p.X[v]) })
 		})
-		names, outcomes := Some(m.from, variables...)
-		t, err := FitThreshold(names, outcomes, 0)
-		if err != nil { // nothing was learned, or all: it says what most did
-			learned := 0
-			for _, o := range outcomes {
-				if o.Learned {
-					learned++
-				}
-			}
-			count(m.name+" (not fitted)", func(Place) bool { return 2*learned > len(outcomes) })
-			continue
-		}
-		count(m.name, func(p Place) bool {
-			_, one := Some([]Place{p}, variables...)
-			return t.Probability(one[0].X).Estimate > .5
-		})
+		count(m.name, slices.Contains(variables, Proxy), teller(fit, variables))
 	}
 	return rules
+}
+
+// teller returns what the threshold model says, fitted to places by some variables; where nothing was learned, or all, what most did.
+func teller(fit []Place, variables []int) func(p Place) bool {
+	names, outcomes := Some(fit, variables...)
+	t, err := FitThreshold(names, outcomes, 0)
+	if err != nil {
+		learned := 0
+		for _, o := range outcomes {
+			if o.Learned {
+				learned++
+			}
+		}
+		return func(Place) bool { return 2*learned > len(outcomes) }
+	}
+	return func(p Place) bool {
+		_, one := Some([]Place{p}, variables...)
+		return t.Probability(one[0].X).Estimate > .5
+	}
 }
 
 // bestLimit returns the limit on a variable that tells places best, and whether those above it are learned.

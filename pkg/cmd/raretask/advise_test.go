@@ -147,7 +147,7 @@ func TestAdviseOnCurves(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	status, out, _ := execute(t, nil, "advise", write(t, "wide.csv", curvesOf(true)), "--higher", "--chance", ".25")
-	if status != 0 || !strings.Contains(out, "add, size 1e+07: only a larger model would") || !strings.Contains(out, "at chance") {
+	if status != 0 || !strings.Contains(out, "add, size 1e+07: only a larger model would") || !strings.Contains(out, "better than chance") {
 		t.Errorf("exit %d:\n%s", status, out)
 	}
 	// Accuracies by their names, a column of words, seeds of which one was cut short, rows of two splits.
