@@ -188,9 +188,9 @@ func linearTicks(low, high float64) (ticks []float64, labels []string) {
 	}
 	decimals := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*step; i++ {
-		tick := i * step
+		tick := i*step + 0 // no -0
 		ticks = append(ticks, tick)
-		label := strconv.FormatFloat(tick+0, 'f', decimals, 64)
+		label := strconv.FormatFloat(tick, 'f', decimals, 64)
 		if far := max(math.Abs(low), math.Abs(high)); far >= 1e6 || far < 1e-3 {
 			label = plainly(tick)
 		}

@@ -392,3 +392,26 @@ func TestBareAxis(t *testing.T) {
 		t.Errorf("panels %g wide beside a bare axis, %g else", b, f)
 	}
 }
+
+// Series keep their colours and their one legend where the first panel has none, only points coloured by value; a bar of whole numbers
+// begins at 0.
+func TestSeriesAfterAPanelOfValues(t *testing.T) {
+	f := Chart{Name: "x", Title: "x", Panels: []Panel{
+		{X: Axis{Label: "x"}, Y: Axis{Label: "y"}, Layers: []Layer{{Kind: Points, X: []float64{1, 2, 3}, Y: []float64{1, 2, 3},
+			Value: []float64{0, 7, 15}, ValueLabel: "sum", ValueName: "sum"}}},
+		{X: Axis{Label: "x"}, Y: Axis{Label: "y"}, Layers: []Layer{{Kind: Line, Name: "a", Color: 2, X: []float64{1, 2}, Y: []float64{1, 2}},
+			{Kind: Line, Name: "b", Color: 3, X: []float64{1, 2}, Y: []float64{2, 1}}}},
+	}}
+	spec, err := f.VegaLite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, rest, _ := strings.Cut(string(text), `"resolve"`)
+	if strings.Contains(first, `"field":"series"`) || !strings.Contains(rest, `"domain":["a","b"]`) || strings.Contains(first, `"-0"`) {
+		t.Errorf("%s", text)
+	}
+}

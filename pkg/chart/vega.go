@@ -227,7 +227,9 @@ func (w *writer) all(d drawing) (layers []any) {
 		layers = append(layers, w.marks(d, kind)...)
 	}
 	layers = slices.Concat(layers, hovers(d), w.marks(d, Points))
-	if len(w.entries) > 0 && !slices.Contains(w.told, "color") { // all series are coloured by value, which tells the legend nothing
+	byName := func(l Layer) bool { return l.Name != "" && len(l.Value) == 0 }
+	if len(w.entries) > 0 && !slices.ContainsFunc(w.layers(), byName) && !slices.Contains(w.told, "color") {
+		// All series are coloured by value, which tells the legend nothing.
 		layers = append(layers, unit(nil, object{"type": "point", "opacity": 0.}, object{"color": w.byName("color")}))
 	}
 	return layers

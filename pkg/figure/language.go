@@ -45,7 +45,7 @@ func Fig5(runs results.Runs) (chart.Chart, error) {
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	c := chart.Chart{Name: "fig5", Title: "A novel task by size and frequency", Subtitle: aboutLanguage(runs), Columns: 2,
+	c := chart.Chart{Name: "fig5a", Title: "A novel task by size and frequency", Subtitle: aboutLanguage(runs), Columns: 2,
 		Caption: "Injected into the training of language models: cross-entropy of its label on training instances, and share of the test " +
 			"instances whose label is the likeliest token, at the end of training; means over seeds."}
 	frequencies, byFrequency := results.By(runs, perToken)

@@ -363,6 +363,9 @@ func (f *File) encode(runs Runs, last map[string]bool) ([]byte, error) {
 	for i := range fields {
 		fields[i].split = f.packed
 	}
+	if f.packed {
+		options = append(options, parquet.Compression(smallest))
+	}
 	w := newTable(&out, fields, options...)
 	for _, r := range runs {
 		for _, step := range f.Steps {

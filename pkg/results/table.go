@@ -62,6 +62,9 @@ func (f field) value(v any) parquet.Value {
 // a tenth of the time of training them.
 var compression = &zstd.Codec{Level: zstd.SpeedBetterCompression}
 
+// smallest is that of published files, which are few and kept for ever.
+var smallest = &zstd.Codec{Level: zstd.SpeedBestCompression}
+
 // table writes rows of a Parquet file whose columns are known only at run time.
 type table struct {
 	w      *parquet.GenericWriter[any]
@@ -91,8 +94,8 @@ func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *ta
 		panic(err) // a map of strings always has a JSON form
 	}
 	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(all)).Interface())
-	options = append(options, schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, ""),
-		parquet.KeyValueMetadata("columns", string(docs)))
+	options = append([]parquet.WriterOption{schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, ""),
+		parquet.KeyValueMetadata("columns", string(docs))}, options...)
 	return &table{w: parquet.NewGenericWriter[any](to, options...), fields: fields}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -328,5 +329,30 @@ func TestLinesFit(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Every figure that README says how to reproduce is one that a notebook's cell is tagged with.
+func TestReadmeFiguresAreThere(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob("../../../notebooks/*.ipynb")
+	if err != nil || len(paths) < 8 {
+		t.Fatal(paths, err)
+	}
+	seen := 0
+	for _, m := range regexp.MustCompile("`reproduce ([a-z0-9 -]+)`").FindAllStringSubmatch(string(readme), -1) {
+		if strings.Contains(m[1], "--") {
+			continue
+		}
+		seen++
+		if err := lab.CheckFigures(strings.Fields(m[1]), paths); err != nil {
+			t.Errorf("reproduce %s: %v", m[1], err)
+		}
+	}
+	if seen < 8 {
+		t.Errorf("%d commands in README", seen)
 	}
 }
