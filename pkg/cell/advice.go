@@ -115,9 +115,10 @@ func Latenesses(all []sizing.Lateness, late, constant []results.Runs) {
 
 // Answers displays whether it is size or data, task by task.
 func Answers(all []sizing.Diagnosis) {
-	Table([]string{"task", "frequency", "size", "stands at", "largest", "answer", "why", ""}, xslices.Map(all, func(d sizing.Diagnosis) []any {
-		return []any{d.Task, d.Frequency, d.Size, d.End, d.Reference, d.Answer, d.Why, d.Kind}
-	}))
+	Table([]string{"task", "frequency", "size", "ends at", "best of the larger", "answer", "why", ""}, xslices.Map(all,
+		func(d sizing.Diagnosis) []any {
+			return []any{d.Task, d.Frequency, d.Size, d.End, d.Reference, d.Answer, d.Why, d.Kind}
+		}))
 }
 
 // Rules displays how often ways to tell what will be learned are right, by family.

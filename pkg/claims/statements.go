@@ -206,7 +206,7 @@ func Statements() []Statement {
 			Rule:    "the spread of their cosine is .02 wider in each narrow width than in the widest",
 			Presets: []string{"language-gaps"}, Judge: one(collides)},
 		{ID: "first-mlp", Source: "Sec. 4.4, Fig 10, in miniature", Text: "The first MLP matters most to the novel task's label.",
-			Rule:    "at each width nulling the first costs the label .1 nats more than nulling the second, at eight instances a batch",
+			Rule:    "at each width nulling the first, by zero, costs the label .1 nats more than nulling the second, at eight instances a batch",
 			Presets: []string{"language"}, Judge: one(firstMLP)},
 		{ID: "trajectory", Source: "App. E, Fig 22, in miniature",
 			Text: "At a high frequency all sizes share one course of task against language loss; at a low one small ones leave it.",
@@ -220,7 +220,7 @@ func Statements() []Statement {
 			Without: "the presets are there at the paper's scale; no accelerators for 210e9 tokens"},
 		{ID: "addition", Source: "Sec. 4.1, Fig 5b, in miniature",
 			Text: "Larger decoders generalise modular addition injected into language, at higher frequencies alone.",
-			Rule: "with an instance in every window the widest tells more than .55 of unseen sums (memory and a + b = b + a give .53), .2 more " +
+			Rule: "with an instance in every window the widest tells more than .55 of unseen sums (memory and a + b = b + a give .50), .2 more " +
 				"than each narrower one, and .2 more than with one in four windows",
 			Presets: []string{"addition"}, Judge: one(adds)},
 		{ID: "quanta", Source: "arXiv 2303.13506",

@@ -72,7 +72,7 @@ func Tried(pairs []sizing.Pair) (chart.Chart, error) {
 			100*s.Coverage(), s.Pairs),
 		Caption: "Each point is one task at one width. Margin: ln of its first direction's utility over that which it competes with; right of " +
 			"0 " +
-			"it is learned by theory. Loss relative to nothing learned, after training."}
+			"it is learned by theory. Loss relative to nothing learned, after training. Margins beyond 1.5 are not drawn."}
 	layers := map[bool]*chart.Layer{true: {Kind: chart.Points, Name: "as predicted", Color: 0, Shape: 1},
 		false: {Kind: chart.Points, Name: "not as predicted", Color: 3, Shape: 2}}
 	for _, right := range []bool{true, false} {

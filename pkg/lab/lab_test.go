@@ -500,6 +500,7 @@ func TestNotebooksDrawWhatIsCommitted(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("RARETASK_RESULTS", dir)
 	paths, err := filepath.Glob(filepath.Join(l.root, "notebooks", "*.ipynb"))
+	paths = slices.DeleteFunc(paths, func(path string) bool { return filepath.Base(path) == "10_your_own.ipynb" }) // trains, in a second
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("%d notebooks, %v", len(paths), err)
 	}

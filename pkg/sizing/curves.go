@@ -34,13 +34,13 @@ const (
 type Diagnosis struct {
 	Task      string            `json:"task"`
 	Size      float64           `json:"size"`
-	Largest   float64           `json:"largest"`
+	Largest   float64           `json:"largest"` // the best of the larger sizes
 	Frequency float64           `json:"frequency,omitzero"`
 	Answer    string            `json:"answer"`
 	Why       string            `json:"why"`
-	Kind      string            `json:"kind"`             // prediction or projection
+	Kind      string            `json:"kind"`             // measured, prediction or projection
 	End       float64           `json:"end"`              // where the size stands
-	Reference float64           `json:"reference"`        // where the largest stands
+	Reference float64           `json:"reference"`        // where the best of the larger ones stands
 	Floor     *scaling.Interval `json:"floor,omitempty"`  // of the size with any amount of data, where its curve says so
 	Needed    *scaling.Interval `json:"needed,omitempty"` // data that the size needs to come to the reference
 
@@ -100,9 +100,9 @@ type look struct {
 	Curve
 	noise float64 // of a point
 	start float64 // median of the first points
-	end   float64 // mean of the last ones
+	end   float64 // where a line through the last ones ends
+	best  float64 // least mean of as many in a row, or the end where that is lower
 	last  int     // how many these are
-	best  float64 // least mean of so many in a row
 	late  float64 // mean of the last quarter
 	third float64 // mean of the first third less that of the last
 }
@@ -138,7 +138,7 @@ func newLook(c Curve) (l look, err error) {
 		usual := scaling.Median(bends)
 		l.noise = 1.4826 * scaling.Median(xslices.Map(bends, func(v float64) float64 { return math.Abs(v - usual) }))
 	}
-	l.last = max(1, min(5, len(c.Y)/6))
+	l.last = max(1, min(8, len(c.Y)/4))
 	mean := func(to int) float64 {
 		sum := 0.
 		for _, v := range c.Y[to-l.last : to] {
@@ -146,7 +146,8 @@ func newLook(c Curve) (l look, err error) {
 		}
 		return sum / float64(l.last)
 	}
-	l.end, l.best = mean(len(c.Y)), math.Inf(1)
+	l.end = c.lastOf(l.last)
+	l.best = l.end
 	for to := l.last; to <= len(c.Y); to++ {
 		l.best = min(l.best, mean(to))
 	}
@@ -172,8 +173,18 @@ func (l look) flat(level float64, known bool) bool {
 	return l.best >= level-max(.02*math.Abs(level), errors*l.error()) && (known || !falls)
 }
 
-// error is the standard error of the end.
-func (l look) error() float64 { return l.noise / math.Sqrt(float64(l.last)) }
+// error is the standard error of the end, about twice that of a mean of as many points.
+func (l look) error() float64 { return 2 * l.noise / math.Sqrt(float64(l.last)) }
+
+// lastOf returns where a line through the last points ends, against the logarithm of data: a mean of a curve that falls lies above its end.
+func (c Curve) lastOf(n int) float64 {
+	if n < 3 {
+		return stat.Mean(c.Y[len(c.Y)-n:], nil)
+	}
+	x := xslices.Map(c.Data[len(c.Data)-n:], func(d float64) float64 { return math.Log(max(d, 1e-300)) })
+	intercept, slope := stat.LinearRegression(x, c.Y[len(c.Y)-n:], nil, false)
+	return max(0, intercept+slope*x[n-1])
+}
 
 // until is the largest amount of data.
 func (l look) until() float64 { return l.Data[len(l.Data)-1] }
@@ -226,8 +237,8 @@ func diagnose(own []look, chance float64) (all []Diagnosis) {
 	return all
 }
 
-// What an answer is: within what was measured, or beyond.
-const prediction, projection = "prediction", "projection"
+// What an answer is: read off curves, within what was measured, or beyond.
+const measured, prediction, projection = "measured", "prediction", "projection"
 
 // levels are what all sizes of a frequency have in common.
 type levels struct {
@@ -312,6 +323,7 @@ func (d *Diagnosis) alike(large look, of levels, step float64) {
 func (d *Diagnosis) moreOften(small, large look, higher []look, step float64) bool {
 	for _, l := range higher {
 		if l.Size == small.Size && l.Frequency > small.Frequency && l.end < large.best+step {
+			d.Kind = measured
 			d.say(HigherFrequency, "at frequency %.3g, %.3g times this one, the same size comes to %.4g, as size %.4g does at this one (%.4g)",
 				l.Frequency, l.Frequency/small.Frequency, l.end, large.Size, large.best)
 			return true
@@ -353,10 +365,55 @@ func (d *Diagnosis) extrapolate(small, large look, step float64) {
 			large.best,
 			large.Size)
 	case times(late) <= horizon:
-		d.say(MoreData, "its curve comes to the %.4g of size %.4g with %.3g times the data (%.3g to %.3g)", large.best, large.Size, times(needed),
-			times(soon), times(late))
+		d.say(MoreData, "its curve comes to %.4g, next to the %.4g of size %.4g, with %.3g times the data (%.3g to %.3g)", reference, large.best,
+			large.Size, times(needed), times(soon), times(late))
 	default:
 		d.say(CantTell, "its curve may level off anywhere from %.4g to %.4g, and size %.4g stands at %.4g: longer curves would tell", d.Floor.Low,
 			d.Floor.High, large.Size, large.best)
 	}
+}
+
+// SizeLeftOut is where the largest size of a task ends, and where the others' ends would have it.
+type SizeLeftOut struct {
+	Task      string  `json:"task"`
+	Frequency float64 `json:"frequency,omitzero"`
+	Size      float64 `json:"size"`
+	Predicted float64 `json:"predicted"` // by a power of size through the ends of the others
+	Ends      float64 `json:"ends"`
+}
+
+// LeaveOutLargest returns, for each task and frequency of three sizes or more, what leaving out the largest would have predicted of it.
+func LeaveOutLargest(curves []Curve) (all []SizeLeftOut, err error) {
+	type place struct {
+		task      string
+		frequency float64
+	}
+	ends := map[place]map[float64]float64{}
+	for _, c := range curves {
+		l, err := newLook(c)
+		if err != nil {
+			return nil, err
+		}
+		at := place{c.Task, c.Frequency}
+		if ends[at] == nil {
+			ends[at] = map[float64]float64{}
+		}
+		ends[at][c.Size] = l.end
+	}
+	for at, bySize := range ends {
+		sizes := slices.Sorted(maps.Keys(bySize))
+		last := len(sizes) - 1
+		if last < 2 {
+			continue
+		}
+		line, err := scaling.PowerLaw(sizes[:last], xslices.Map(sizes[:last], func(s float64) float64 { return bySize[s] }))
+		if err != nil { // a loss of 0 is on no power
+			continue
+		}
+		all = append(all, SizeLeftOut{at.task, at.frequency, sizes[last], line.At(sizes[last]), bySize[sizes[last]]})
+	}
+	slices.SortFunc(all, func(a, b SizeLeftOut) int {
+		return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.Frequency, b.Frequency))
+	})
+	return all, nil
 }

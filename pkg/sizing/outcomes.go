@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/claims"
 	"raretask/pkg/corpus"
@@ -22,7 +25,7 @@ const (
 )
 
 // Names are those of the variables.
-var Names = []string{"size", "frequency", "rank", "left at the next smaller size"}
+var Names = []string{"size", "frequency", "place", "the smaller size"}
 
 // Place is an outcome of one task in one training, with all variables; Proxy is NaN where there is no smaller size.
 type Place struct {
@@ -171,14 +174,12 @@ func Compare(fit, test []Place) (rules []Rule) {
 		count(one.name, false, func(p Place) bool { return (p.X[one.variable] >= limit) == above })
 	}
 	count("the next smaller size", true, func(p Place) bool { return p.Smaller })
-	for _, m := range []struct {
-		name      string
-		variables []int
-	}{{"size, frequency, rank", []int{Size, Frequency, Rank}}, {"these and the smaller size", []int{Size, Frequency, Rank, Proxy}}} {
-		variables := slices.DeleteFunc(m.variables, func(v int) bool {
+	for _, variables := range [][]int{{Size, Frequency, Rank}, {Size, Frequency, Rank, Proxy}} {
+		variables = slices.DeleteFunc(variables, func(v int) bool { // what is alike everywhere tells nothing
 			return !slices.ContainsFunc(fit, func(p Place) bool { return p.X[v] != fit[0].X[v] && !math.IsNaN(p.X[v]) })
 		})
-		count(m.name, slices.Contains(variables, Proxy), teller(fit, variables))
+		names := xslices.Map(variables, func(v int) string { return Names[v] })
+		count(strings.Join(names, ", "), slices.Contains(variables, Proxy), teller(fit, variables))
 	}
 	return rules
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,9 @@ import (
 	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
+	"raretask/pkg/chart"
+	"raretask/pkg/claims"
+	"raretask/pkg/figure"
 	"raretask/pkg/results"
 	"raretask/pkg/scaling"
 	"raretask/pkg/sizing"
@@ -27,7 +31,10 @@ func init() { verbs = append(verbs, newAdviseCommand) }
 type advising struct {
 	scale func() (string, error)
 
+	out string // folder of charts
+
 	widths  []int // of a SPEC
+	sizes   []int // parameters in place of widths
 	targets []string
 	late    float64
 
@@ -60,28 +67,29 @@ CURVES, a table of learning curves (CSV, TSV or Parquet) with columns size (or N
 and, where there are, task, frequency and seed: is it size or data? A column for each task does, too. For each task and size: more data
 would do; only a larger model would; a higher frequency is cheaper; neither; or can't tell.
 
-RATIOS METRICS, two tables of runs on mixtures of domains, a row for each run,
-	joined by the column that names runs: a column for each domain,
-ratios that sum to 1; a column for each metric. What a change of one ratio buys, which ratios runs don't tell apart, and with --at what a
-mixture would give. --unique names a table of domain and unique tokens, --tokens how many are trained on: domains that would repeat too
-often are named, and those that a proxy of --proxy tokens repeats otherwise.
+RATIOS METRICS, two tables of runs on mixtures of domains, a row for each run, joined by the column that names runs: a column for each
+domain, ratios that sum to 1; a column for each metric. What a change of one ratio buys, which ratios runs don't tell apart, and with --at
+what a mixture would give. --unique names a table of domain and unique tokens, --tokens how many are trained on: domains that would repeat
+too often are named, and those that a proxy of --proxy tokens repeats otherwise.
 
 A prediction lies within what was measured, and stands beside what leaving out shows; a projection lies beyond it.
 
-With --json the keys are kind (mixture, threshold, curves or surface) and, by kind, widths, tasks, checked, recommended, late and sentences;
-variables, constant, slopes, exponent, outcomes, left_out and tasks; answers and notes (of a metric that is the better the higher,
-	numbers are
-of 1 less it); domains, at, metrics, confounded, repeats and notes. A number that is not finite is null.`,
+With --json the keys are kind (mixture, threshold, curves or surface), files, and, by kind, widths, parameters, tasks, checked,
+recommended, late and sentences; variables, constant, slopes, exponent, outcomes, left_out and tasks; answers, left_out and notes (of a
+metric that is the better the higher, numbers are of 1 less it); domains, at, metrics, confounded, repeats and notes. A number that is not
+finite is null.`,
 		Example: `  raretask advise fig3 --widths 16,32,64
   raretask advise mine.yaml --target 16=.4 --target 1=.1
   raretask advise parity
-  raretask advise curves.csv --metric accuracy --chance .25
+  raretask advise curves.csv --metric accuracy --chance .25 --out drawn
   raretask advise ratios.csv metrics.csv --at web=.5,code=.3,books=.2 --unique unique.csv --tokens 1e12`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	a.scale = scaleFlag(cmd)
 	flags := cmd.Flags()
 	flags.IntSliceVar(&a.widths, "widths", nil, "`N,…` in place of the widths in SPEC")
+	flags.IntSliceVar(&a.sizes, "parameters", nil, "`P,…` in place of widths: of each the widest net with no more")
+	flags.StringVar(&a.out, "out", "", "`DIR` to draw the answer to, as a Vega-Lite chart and the table of what is plotted")
 	flags.StringArrayVar(&a.targets, "target", nil, "`K=LOSS` that task K is to reach, relative to nothing learned; may be given again")
 	flags.Float64Var(&a.late, "late", 0, "`share` at the end of training in which all samples of a task come")
 	flags.StringVar(&a.size, "size", "", "`column` of sizes (default size, N, params, parameters or net.width)")
@@ -132,8 +140,9 @@ func (a *advising) onSpec(cmd *cobra.Command, name string) error {
 	}
 	_, err = s.Base.Mixture.Theory()
 	if err != nil || s.Base.Net.Kind != "bottleneck" {
-		if len(a.targets) > 0 || a.late != 0 || len(a.widths) > 0 {
-			return badUsage("--widths, --target and --late are answered by theory: %s trains nets of kind %s on %s, of which there is none", name,
+		if len(a.targets) > 0 || a.late != 0 || len(a.widths)+len(a.sizes) > 0 {
+			return badUsage("--widths, --parameters, --target and --late are answered by theory: %s trains nets of kind %s on %s, of which there "+
+				"is none", name,
 				s.Base.Net.Kind, s.Base.Mixture.Family)
 		}
 		return a.onRuns(cmd, s)
@@ -182,6 +191,36 @@ type theoryAdvice struct {
 	Recommended *recommendation `json:"recommended,omitempty"`
 	Late        []lateAdvice    `json:"late,omitempty"`
 	Sentences   []string        `json:"sentences"`
+	Parameters  []int           `json:"parameters"` // of nets of these widths
+	Files       []string        `json:"files"`
+}
+
+// parametersAt returns how many numbers a run's net trains at a width.
+func parametersAt(r spec.Run, width int) int {
+	r.Net.Width = width
+	return r.Parameters()
+}
+
+// widest returns the largest width of a run's net with no more than so many parameters; 0: none.
+func widest(r spec.Run, parameters int) int {
+	most := r.Mixture.Signature().Input.Size()
+	return sort.Search(most, func(w int) bool { return parametersAt(r, w+1) > parameters })
+}
+
+// isoLearning draws which frequency each width needs, for some tasks of a mixture.
+func isoLearning(m sizing.Mixture, r spec.Run, name string) (chart.Chart, error) {
+	k := m.Tasks()
+	var widths []int
+	for w := 1.; w < float64(r.Mixture.Signature().Input.Size()); w *= 1.12 {
+		if n := int(w); len(widths) == 0 || n > widths[len(widths)-1] {
+			widths = append(widths, n)
+		}
+	}
+	some := slices.Compact([]int{1, max(1, k/4), max(1, k/2), k})
+	return figure.IsoLearning("mixture", []string{name}, []sizing.Mixture{m}, some, widths, func(width int) float64 {
+		r.Net.Width = width
+		return claims.FLOPs(results.NewRun(r, nil, nil)) * float64(r.Train.Steps)
+	})
 }
 
 type recommendation struct {
@@ -219,6 +258,16 @@ func (a *advising) onTheory(cmd *cobra.Command, s *spec.Sweep) error {
 			widths = append(widths, r.Net.Width)
 		}
 	}
+	for _, p := range a.sizes {
+		w := widest(runs[0], p)
+		if w == 0 {
+			return badUsage("--parameters %d: a net of width 1 has %d", p, parametersAt(runs[0], 1))
+		}
+		if a.widths == nil && len(widths) > 0 && p == a.sizes[0] {
+			widths = nil // not those of SPEC
+		}
+		widths = append(widths, w)
+	}
 	slices.Sort(widths)
 	if widths = slices.Compact(widths); widths[0] < 1 {
 		return badUsage("--widths %d: want at least 1", widths[0])
@@ -233,6 +282,12 @@ func (a *advising) onTheory(cmd *cobra.Command, s *spec.Sweep) error {
 		return err
 	}
 	all := theoryAdvice{Kind: "mixture", Advice: advice}
+	for _, w := range widths {
+		all.Parameters = append(all.Parameters, parametersAt(runs[0], w))
+	}
+	if all.Files, err = a.draw(func() (chart.Chart, error) { return isoLearning(m, runs[0], s.Name) }); err != nil {
+		return err
+	}
 	if unknown != nil {
 		advice.Checked = "without intervals: " + unknown.Error()
 	}
@@ -386,6 +441,9 @@ func (t theoryAdvice) print(to io.Writer) {
 	w.Flush()
 	fmt.Fprintln(to, "\nwidth: the least that reaches the target, a loss relative to nothing learned; frequency: the least at which that "+
 		"width does; ?: a tie")
+	for i, n := range t.Widths {
+		fmt.Fprintf(to, "width %d has %d parameters\n", n, t.Parameters[i])
+	}
 	fmt.Fprintf(to, "%s\n\n", t.Checked)
 	for _, sentence := range t.Sentences {
 		fmt.Fprintln(to, sentence)
@@ -393,6 +451,7 @@ func (t theoryAdvice) print(to io.Writer) {
 	if r := t.Recommended; r != nil {
 		fmt.Fprintf(to, "\nmixture.frequency: {law: given, shares: %s}\n", r.Shares)
 	}
+	printFiles(to, t.Files)
 	if len(t.Late) > 0 {
 		fmt.Fprintln(to)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -429,8 +488,12 @@ func (a *advising) onRuns(cmd *cobra.Command, s *spec.Sweep) error {
 		return fmt.Errorf("advise %s: %w", s.Name, err)
 	}
 	exponent := l.Exponent(1, 0)
+	files, err := a.draw(func() (chart.Chart, error) { return figure.SizeThreshold(l) })
+	if err != nil {
+		return err
+	}
 	all := map[string]any{"kind": "threshold", "variables": l.Variables, "constant": l.Constant, "slopes": l.Slopes, "exponent": exponent,
-		"outcomes": l.Outcomes, "learned": l.Learned, "left_out": l.Left, "tasks": l.Tasks}
+		"outcomes": l.Outcomes, "learned": l.Learned, "left_out": l.Left, "tasks": l.Tasks, "files": files}
 	return show(cmd, all, func(to io.Writer) {
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "task\tfrequency\twidth for one of two\twidth for nine of ten\t\tlearned by runs")
@@ -449,6 +512,7 @@ func (a *advising) onRuns(cmd *cobra.Command, s *spec.Sweep) error {
 		if l.Left != nil {
 			fmt.Fprintf(to, "without the sizes above %.4g the model tells %d of their %d outcomes\n", l.Left.Above, l.Left.Right, l.Left.Outcomes)
 		}
+		printFiles(to, files)
 	})
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
+	"raretask/pkg/chart"
+	"raretask/pkg/figure"
 	"raretask/pkg/sizing"
 	"raretask/pkg/table"
 )
@@ -30,6 +32,8 @@ func (a *advising) onCurves(cmd *cobra.Command, path string) error {
 		return err
 	}
 	var answers []sizing.Diagnosis
+	var left []sizing.SizeLeftOut
+	var curves []sizing.Curve
 	for _, m := range metrics {
 		chance := a.chance
 		if m.higher {
@@ -39,12 +43,19 @@ func (a *advising) onCurves(cmd *cobra.Command, path string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}
-		answers = append(answers, own...)
+		answers, curves = append(answers, own...), append(curves, m.curves...)
 	}
-	all := map[string]any{"kind": "curves", "answers": answers, "notes": notes}
+	if left, err = sizing.LeaveOutLargest(curves); err != nil {
+		return fmt.Errorf("%s: %w", t.Name, err)
+	}
+	files, err := a.draw(func() (chart.Chart, error) { return figure.Diagnosed("size-or-data", curves, answers) })
+	if err != nil {
+		return err
+	}
+	all := map[string]any{"kind": "curves", "answers": answers, "left_out": left, "notes": notes, "files": files}
 	return show(cmd, all, func(to io.Writer) {
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "task\tsize\tstands at\tlarger\tstands at\tanswer\t")
+		fmt.Fprintln(w, "task\tsize\tends at\tbest larger\tends at\tanswer\t")
 		for _, d := range answers {
 			fmt.Fprintf(w, "%s\t%.4g\t%.4g\t%.4g\t%.4g\t%s\t%s\n", taskOf(d), d.Size, d.End, d.Largest, d.Reference, d.Answer, d.Kind)
 		}
@@ -53,8 +64,31 @@ func (a *advising) onCurves(cmd *cobra.Command, path string) error {
 		for _, d := range answers {
 			fmt.Fprintf(to, "%s, size %.4g: %s: %s\n", taskOf(d), d.Size, d.Answer, d.Why)
 		}
+		for _, l := range left {
+			fmt.Fprintf(to, "%s: left out, size %.4g would end at %.4g by a power of size through the others; it ends at %.4g\n",
+				taskOf(sizing.Diagnosis{Task: l.Task, Frequency: l.Frequency}), l.Size, l.Predicted, l.Ends)
+		}
 		printNotes(to, notes)
+		printFiles(to, files)
 	})
+}
+
+// draw writes the chart of an answer to --out, where that was given, and returns its files.
+func (a *advising) draw(of func() (chart.Chart, error)) ([]string, error) {
+	if a.out == "" {
+		return []string{}, nil
+	}
+	c, err := of()
+	if err != nil {
+		return nil, err
+	}
+	return c.Save(a.out)
+}
+
+func printFiles(to io.Writer, files []string) {
+	for _, f := range files {
+		fmt.Fprintf(to, "drawn: %s\n", f)
+	}
 }
 
 // taskOf names a task and its frequency, where that is known.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"raretask/pkg/chart"
+	"raretask/pkg/figure"
 	"raretask/pkg/scaling"
 	"raretask/pkg/sizing"
 	"raretask/pkg/table"
@@ -56,14 +58,17 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 		Confounded []string        `json:"confounded"`
 		Repeats    []string        `json:"repeats"`
 		Notes      []string        `json:"notes"`
+		Files      []string        `json:"files"`
 	}
 	all.Kind, all.Domains, all.At = "surface", runs.Domains, at
 	all.Confounded, all.Notes = append([]string{}, runs.Confounded()...), append([]string{}, dropped...)
 	if all.Repeats, err = a.repeats(runs, at); err != nil {
 		return err
 	}
+	var drawn []string
+	var surfaces []*sizing.Surface
 	for i, name := range metrics {
-		one, err := surfaceOf(runs, name, values[i], at, a.step)
+		one, surface, err := surfaceOf(runs, name, values[i], at, a.step)
 		if err != nil && len(metrics) == 1 {
 			return err
 		} else if err != nil {
@@ -71,9 +76,18 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 			continue
 		}
 		all.Metrics = append(all.Metrics, one)
+		if !one.Flat {
+			drawn, surfaces = append(drawn, name), append(surfaces, surface)
+		}
 	}
 	if len(all.Metrics) == 0 {
 		return fmt.Errorf("%s: no metric tells anything: %s", paths[len(paths)-1], strings.Join(all.Notes, "; "))
+	}
+	all.Files = []string{}
+	if len(drawn) > 0 { // none where no metric tells ratios apart
+		if all.Files, err = a.draw(func() (chart.Chart, error) { return figure.Effects(drawn, surfaces, at, a.step) }); err != nil {
+			return err
+		}
 	}
 	return show(cmd, all, func(to io.Writer) {
 		parts := make([]string, len(at))
@@ -85,6 +99,7 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 			m.print(to, a.step)
 		}
 		printNotes(to, slices.Concat(all.Confounded, all.Repeats, all.Notes))
+		printFiles(to, all.Files)
 		if a.unique == "" {
 			fmt.Fprintf(to, "\nnote: how often a domain would be repeated is not known; --unique and --tokens tell (more than %d times is worth "+
 				"little)\n",
@@ -93,18 +108,17 @@ func (a *advising) onMixtures(cmd *cobra.Command, paths []string) error {
 	})
 }
 
-func surfaceOf(runs *sizing.Runs, name string, values, at []float64, step float64) (m surfaceAdvice, err error) {
-	s, err := sizing.NewSurface(runs, values)
-	if err != nil {
-		return m, fmt.Errorf("%s: %w", name, err)
+func surfaceOf(runs *sizing.Runs, name string, values, at []float64, step float64) (m surfaceAdvice, s *sizing.Surface, err error) {
+	if s, err = sizing.NewSurface(runs, values); err != nil {
+		return m, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	m = surfaceAdvice{Metric: name, Form: s.Form, Left: s.Left, R2: s.R2, Flat: s.Flat}
 	if s.Flat {
-		return m, nil
+		return m, s, nil
 	}
 	told, kind, err := s.Predict(at)
 	if err != nil {
-		return m, err
+		return m, s, err
 	}
 	m.At, m.Kind = &told, kind
 	for i, d := range runs.Domains {
@@ -114,7 +128,7 @@ func surfaceOf(runs *sizing.Runs, name string, values, at []float64, step float6
 		}
 		m.Effects = append(m.Effects, effect{d, change})
 	}
-	return m, nil
+	return m, s, nil
 }
 
 func (m surfaceAdvice) print(to io.Writer, step float64) {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -74,11 +77,81 @@ net: {width: 4}
 		"several mixtures": {"fig2"},
 		"by theory":        {"parity", "--late", ".2"},
 		"at most 1":        {spec, "--late", "2"},
+		"of width 1 has":   {spec, "--parameters", "3"},
 		"want a SPEC":      {spec, spec},
 	} {
 		if status, _, errors := execute(t, nil, append([]string{"advise"}, args...)...); status == 0 || !strings.Contains(errors, want) {
 			t.Errorf("%q: exit %d: %s: want %q", args, status, errors, want)
 		}
+	}
+}
+
+// Sizes may be said in parameters, as engineers count: of each the widest net with no more.
+func TestAdviseByParameters(t *testing.T) {
+	type answer struct {
+		Widths, Parameters []int
+		Tasks              []sizing.TaskAdvice
+	}
+	var byWidth, byParameters answer
+	executeJSON(t, nil, &byWidth, "advise", "fig3", "--widths", "8,32")
+	if p := byWidth.Parameters; len(p) != 2 || p[1] < 3*p[0] {
+		t.Fatalf("widths %v have %v parameters", byWidth.Widths, p)
+	}
+	executeJSON(t, nil, &byParameters, "advise", "fig3", "--parameters", fmt.Sprintf("%d,%d", byWidth.Parameters[0]+1, byWidth.Parameters[1]))
+	if !reflect.DeepEqual(byParameters, byWidth) {
+		t.Errorf("--parameters: %+v; --widths: %+v", byParameters, byWidth)
+	}
+}
+
+// What --out draws is a chart and the table of what is plotted; what has nothing to draw draws nothing.
+func TestAdviseDraws(t *testing.T) {
+	three := "size,tokens,loss\n" // ends at 4, 2 and .9 of which a power through the first two would have 1
+	for _, size := range []float64{1, 2, 4} {
+		for i := range 16 {
+			three += fmt.Sprintf("%g,%g,%g\n", size, math.Pow(2, float64(i)), map[float64]float64{1: 4, 2: 2, 4: .9}[size]*(1+math.Pow(2,
+				-float64(i))))
+		}
+	}
+	ratios, metrics := "run,web,code\n", "run,loss\n"
+	for i := range 12 {
+		ratios += fmt.Sprintf("r%d,%g,%g\n", i, float64(i+1)/16, 1-float64(i+1)/16)
+		metrics += fmt.Sprintf("r%d,%g\n", i, 3-float64(i)/16+.001*float64(i%3))
+	}
+	curves := write(t, "three.csv", three)
+	for name, args := range map[string][]string{
+		"iso-learning": {"fig3"}, "threshold-model": {"parity", "--scale", "quick"}, "size-or-data": {curves},
+		"effects": {write(t, "ratios.csv", ratios), write(t, "metrics.csv", metrics)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "drawn")
+			var got struct {
+				Files   []string
+				LeftOut []sizing.SizeLeftOut `json:"left_out"`
+			}
+			if name == "threshold-model" { // its left_out is of another kind
+				status, out, errors := execute(t, nil, append([]string{"advise", "--out", dir}, args...)...)
+				if status != 0 || !strings.Contains(out, "drawn: ") {
+					t.Errorf("exit %d:\n%s%s", status, out, errors)
+				}
+			} else if executeJSON(t, nil, &got, append([]string{"advise", "--out", dir}, args...)...); len(got.Files) < 2 {
+				t.Errorf("%+v", got)
+			}
+			files, err := os.ReadDir(dir)
+			if err != nil || len(files) < 2 {
+				t.Fatalf("%v, %v", files, err)
+			}
+			for _, f := range files {
+				content, err := os.ReadFile(filepath.Join(dir, f.Name()))
+				if err != nil || len(content) < 100 || !strings.HasPrefix(f.Name(), name) {
+					t.Errorf("%s: %d bytes, %v", f.Name(), len(content), err)
+				}
+			}
+			if name == "size-or-data" {
+				if l := got.LeftOut; len(l) != 1 || l[0].Size != 4 || math.Abs(l[0].Predicted-1) > .01 || math.Abs(l[0].Ends-.9) > .01 {
+					t.Errorf("left out: %+v", l)
+				}
+			}
+		})
 	}
 }
 

@@ -265,9 +265,10 @@ func TestLabServesUntilInterrupted(t *testing.T) {
 	if err := json.NewDecoder(stdout).Decode(&server); err != nil {
 		t.Fatalf("no address: %v", err)
 	}
-	base, token, _ := strings.Cut(server.URL, "lab?")
-	if !strings.HasPrefix(base, "http://127.0.0.1:") || token == "token=" {
-		t.Errorf("address %s; want loopback and a token", server.URL)
+	base, page, _ := strings.Cut(server.URL, "lab/tree/")
+	_, token, _ := strings.Cut(page, "?")
+	if !strings.HasPrefix(base, "http://127.0.0.1:") || len(token) < len("token=")+20 {
+		t.Fatalf("address %s; want loopback, a page and a token", server.URL)
 	}
 	for query, want := range map[string]int{"?" + token: http.StatusOK, "": http.StatusForbidden} {
 		response, err := http.Get(base + "api/kernelspecs" + query)
