@@ -99,8 +99,8 @@ func Promises(c *sizing.Calibration, promises []sizing.Promise, runs []results.R
 	Table([]string{"mixture", "N", "task: loss ≤ target", "cost promised", "at most", "cost"}, rows)
 }
 
-// Latenesses displays what became of tasks that came in the last fifth of training alone.
-func Latenesses(all []sizing.Lateness, late, constant []results.Runs) {
+// Latenesses displays what became of tasks that came in the last fifth of training alone, or of each of its stretches.
+func Latenesses(all []sizing.Lateness, late, bursts, constant []results.Runs) {
 	var rows [][]any
 	for i, l := range all {
 		loss := func(runs results.Runs) float64 {
@@ -108,9 +108,10 @@ func Latenesses(all []sizing.Lateness, late, constant []results.Runs) {
 			Check(own.Need(results.Design{Columns: []string{"loss"}, Final: true}))
 			return claims.Final(own[0], "loss", l.Task+1)
 		}
-		rows = append(rows, []any{i + 1, l.Task + 1, l.Width, l.Before.Margin, l.After.Margin, l.After.High, loss(constant[i]), loss(late[i])})
+		rows = append(rows, []any{i + 1, l.Task + 1, l.Width, l.Before.Margin, l.After.Margin, l.After.High, loss(late[i]), loss(bursts[i]),
+			loss(constant[i])})
 	}
-	Table([]string{"mixture", "task", "N", "margin, constant", "margin, late", "loss predicted, late", "loss, constant", "loss, late"}, rows)
+	Table([]string{"mixture", "task", "N", "margin, constant", "margin, late", "loss predicted, late", "late", "in bursts", "constant"}, rows)
 }
 
 // Answers displays whether it is size or data, task by task.

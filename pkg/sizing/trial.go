@@ -140,13 +140,13 @@ func Promises(scale string, seed uint64, n int) (all []Promise, err error) {
 // Lateness is a task that theory says a width learns if all its samples come in the last fifth of training, and not at a constant
 // frequency.
 type Lateness struct {
-	Constant, Late *spec.Sweep // both with as many samples of it
-	Task, Width    int
-	Before, After  Verdict
+	Constant, Late, Bursts *spec.Sweep // all with as many samples of it
+	Task, Width            int
+	Before, After          Verdict
 }
 
-// lateShare is the share of training at whose end a late task comes.
-const lateShare = .2
+// lateShare is the share of training at whose end a late task comes, and of each of so many stretches of training one in bursts.
+const lateShare, stretches = .2, 25
 
 // Latenesses returns one for each of n mixtures of Bottlenecks that has one: the rarest task and the narrowest width of which it is said
 // with a margin of .15 both ways.
@@ -169,13 +169,21 @@ func Latenesses(scale string, seed uint64, n int) (all []Lateness, err error) {
 			continue
 		}
 		steps := s.Base.Train.Steps
-		late := spec.Injection{Task: l.Task + 1, Gap: steps, Length: int(lateShare * float64(steps))}
-		width := spec.Vary("net.width", l.Width)
-		if l.Late, err = spec.Of(s.Name+"-late", s.Base, width, spec.Vary("train.injection", late)); err != nil {
+		in := func(name string, gap int) (*spec.Sweep, error) {
+			injection := spec.Injection{Task: l.Task + 1, Gap: gap, Length: int(lateShare * float64(gap))}
+			own, err := spec.Of(s.Name+"-"+name, s.Base, spec.Vary("net.width", l.Width), spec.Vary("train.injection", injection))
+			if err == nil {
+				own.Scale, own.Keep = s.Scale, []int{}
+			}
+			return own, err
+		}
+		if l.Late, err = in("late", steps); err != nil {
+			return nil, err
+		}
+		if l.Bursts, err = in("bursts", max(1, steps/stretches)); err != nil {
 			return nil, err
 		}
 		l.Constant = s // all of its widths, which train anyway
-		l.Late.Scale, l.Late.Keep = s.Scale, []int{}
 		all = append(all, l)
 	}
 	return all, nil

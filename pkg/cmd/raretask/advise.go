@@ -408,8 +408,8 @@ func (t theoryAdvice) sentences(share float64) (all []string) {
 			}
 		}
 		say("with all samples of a task in the last %g of training, %d pairs of task and width are learned that a constant frequency doesn't "+
-			"learn, and "+
-			"%d are lost; the nearer their margin to 0, the longer that share must be", share, won, len(t.Late)-won)
+			"learn, and %d are lost; the nearer their margin to 0, the longer that share must be", share, won, len(t.Late)-won)
+		say("in short bursts, spread over training, it is nearer to a constant frequency: no closed form says how near, notebook 08 tries ten")
 	}
 	return all
 }
