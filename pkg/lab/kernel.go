@@ -120,10 +120,22 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	}
 	share := filepath.Join(l.state, "python", "share", "jupyter")
 	return map[string][]byte{
+		l.goPath(): []byte(quietGo),
 		filepath.Join(share, "kernels", "gonb", "kernel.json"):    indented(kernel),
 		filepath.Join(share, "lab", "settings", "overrides.json"): indented(overrides),
 	}
 }
+
+// quietGo is the go command of cells. gonb v0.11.5 runs "go get" before each, which takes its time, may ask the network, and fails of what
+// neither has; no flag keeps it from that, only %noautoget in every notebook. All else goes on to the next go on PATH, "go get PACKAGE" too.
+const quietGo = `#!/bin/sh
+case "$*" in
+get | "get -t") exit 0 ;;
+esac
+PATH=${PATH#*:} exec go "$@"
+`
+
+func (l *Lab) goPath() string { return filepath.Join(l.state, "bin", "go") }
 
 func indented(value any) []byte {
 	text, _ := json.MarshalIndent(value, "", "  ") // strings and maps of strings: no error can happen
@@ -145,5 +157,5 @@ func (l *Lab) installKernel(context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return os.Chmod(l.goPath(), 0o755)
 }

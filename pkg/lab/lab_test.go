@@ -349,9 +349,42 @@ func TestUnknownFigure(t *testing.T) {
 	}
 }
 
+// The go command of cells gets nothing unless a package is named: in a folder without a module the real one would fail.
+func TestQuietGo(t *testing.T) {
+	l := &Lab{t.TempDir(), t.TempDir()}
+	if err := l.installKernel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	real, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(program string, args ...string) (string, error) {
+		cmd := exec.Command(program, args...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "PATH="+filepath.Dir(l.goPath())+":"+os.Getenv("PATH"), "GOWORK=off")
+		output, err := cmd.CombinedOutput()
+		return string(output), err
+	}
+	for _, args := range [][]string{{"get"}, {"get", "-t"}} {
+		if output, err := in(real, args...); err == nil {
+			t.Fatalf("go %v: %s; want an error without a module", args, output)
+		}
+		if output, err := in(l.goPath(), args...); err != nil || output != "" {
+			t.Errorf("go %v: %v, %s", args, err, output)
+		}
+	}
+	if _, err := in(l.goPath(), "get", "example.com/none"); err == nil {
+		t.Error("go get PACKAGE did nothing")
+	}
+	want, _ := in(real, "env", "GOROOT")
+	if got, err := in(l.goPath(), "env", "GOROOT"); err != nil || got != want {
+		t.Errorf("go env GOROOT: %q, %v; want %q", got, err, want)
+	}
+}
+
 func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 	l := ready(t)
-	path := writeNotebook(t, text("# The first figure"), code("%noautoget\nimport \"raretask/pkg/backend\"", "setup"),
+	path := writeNotebook(t, text("# The first figure"), code("import \"raretask/pkg/backend\"", "setup"), // without %noautoget
 		code("%%\nfmt.Println(backend.Setup, os.Getenv(\"RARETASK_SCALE\"), os.Getenv(\"RARETASK_PUBLISHED\"))"),
 		code(strings.ReplaceAll(draw, "NAME", "fig2a"), "fig2a"))
 	before, err := os.ReadFile(path)
