@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gomlx/gomlx/support/xslices"
 )
 
 func table(t *testing.T, f Chart) [][]string {
@@ -413,5 +415,24 @@ func TestSeriesAfterAPanelOfValues(t *testing.T) {
 	first, rest, _ := strings.Cut(string(text), `"resolve"`)
 	if strings.Contains(first, `"field":"series"`) || !strings.Contains(rest, `"domain":["a","b"]`) || strings.Contains(first, `"-0"`) {
 		t.Errorf("%s", text)
+	}
+}
+
+// A title that would reach out of its panel is broken between words, and says the same.
+func TestLongTitlesBreak(t *testing.T) {
+	long := "2 … 12 directions, β = 1.5"
+	for _, c := range []struct {
+		title string
+		width float64
+		lines int
+	}{{long, 93, 2}, {long, 300, 1}, {"short", 93, 1}, {"novel task, frequency 0.25: a higher frequency is cheaper", 182, 2}} {
+		lines, isBroken := titleLines(c.title, c.width).([]any)
+		if !isBroken {
+			lines = []any{titleLines(c.title, c.width)}
+		}
+		words := xslices.Map(lines, func(l any) string { return l.(string) })
+		if len(lines) != c.lines || strings.Join(words, " ") != c.title || strings.HasPrefix(words[len(words)-1], "=") {
+			t.Errorf("%q in %g pixels: %q; want %d lines", c.title, c.width, words, c.lines)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gomlx/gomlx/support/xslices"
 )
@@ -134,11 +135,25 @@ func textWidth(labels []string) float64 {
 	return .64 * tickSize * float64(widest)
 }
 
+// titleLines breaks a panel's title where it would reach far out of the panel, which moves the panels beside it.
+func titleLines(title string, width float64) any {
+	const axis = 56     // of the room of the labels beside the panel
+	const glue = "\x00" // an equation stays together
+	lines := broken(strings.ReplaceAll(title, " = ", glue+"="+glue), int((width+axis)/(.62*panelSize)))
+	if len(lines) < 2 {
+		return title
+	}
+	return xslices.Map(lines, func(line string) any { return strings.ReplaceAll(line, glue, " ") })
+}
+
 // wrapped breaks a colour bar's label into lines about as wide as the bar and its numbers.
-func wrapped(label string) []string {
+func wrapped(label string) []string { return broken(label, 12) }
+
+// broken breaks a text into lines of fewer letters than so many, where words allow.
+func broken(text string, letters int) []string {
 	var lines []string
-	for _, word := range strings.Fields(label) {
-		if last := len(lines) - 1; last >= 0 && len(lines[last])+len(word) < 12 {
+	for _, word := range strings.Fields(text) {
+		if last := len(lines) - 1; last >= 0 && utf8.RuneCountInString(lines[last])+utf8.RuneCountInString(word) < letters {
 			lines[last] += " " + word
 		} else {
 			lines = append(lines, word)
@@ -209,7 +224,7 @@ func (w *writer) panel(p Panel, width float64) object {
 			"mark":     object{"type": "text", "text": missingName, "color": hex(grey), "fontSize": float64(labelSize)},
 			"encoding": object{"x": object{"value": width / 2}, "y": object{"value": height / 2}}})
 	}
-	return object{"title": p.Title, "width": width, "height": height,
+	return object{"title": titleLines(p.Title, width), "width": width, "height": height,
 		"data": data(tracks), "transform": w.transform(tracks, y), "layer": layers, "encoding": encoding, "resolve": resolve}
 }
 

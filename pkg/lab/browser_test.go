@@ -178,8 +178,9 @@ func openBrowser(t *testing.T) browser {
 	return b
 }
 
-// notebooks serves copies of the notebooks in JupyterLab, from a folder that stands for the checkout, and returns how to open one.
-func notebooks(t *testing.T) (open func(b browser, name string)) {
+// notebooks serves copies of the notebooks in JupyterLab, from a folder that stands for the checkout, and returns how to open one, and
+// what they are called.
+func notebooks(t *testing.T) (open func(b browser, name string), names []string) {
 	t.Helper()
 	checkout, err := lab.Open()
 	if err != nil {
@@ -207,6 +208,7 @@ func notebooks(t *testing.T) (open func(b browser, name string)) {
 	}
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
+		names = append(names, filepath.Base(path))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(root, "notebooks", filepath.Base(path)), content, 0o644)
 		}
@@ -244,7 +246,7 @@ func notebooks(t *testing.T) (open func(b browser, name string)) {
 			b.picture("failed")
 			b.t.Errorf("JupyterLab greets with %s dialogs", asked)
 		}
-	}
+	}, names
 }
 
 // tooltip is the text of the tooltip that shows; empty for none.
@@ -257,7 +259,7 @@ func TestInBrowser(t *testing.T) {
 		t.Skip("opens a browser")
 	}
 	b := openBrowser(t)
-	open := notebooks(t)
+	open, _ := notebooks(t)
 	t.Run("quickstart", func(t *testing.T) {
 		b.t = t
 		open(b, "00_quickstart.ipynb")

@@ -115,6 +115,7 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	}
 	overrides := map[string]any{
 		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
+		"@jupyterlab/notebook-extension:tracker":      map[string]any{"codeCellConfig": map[string]any{"lineWrap": true}}, // not sideways
 		// gopls takes some seconds to load the packages for the first Tab of a kernel, and an answer after 1 s would be dropped.
 		"@jupyterlab/completer-extension:manager": map[string]any{"providerTimeout": 30_000},
 	}
@@ -126,8 +127,9 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	}
 }
 
-// quietGo is the go command of cells. gonb v0.11.5 runs "go get" before each, which takes its time, may ask the network, and fails of what
-// neither has; no flag keeps it from that, only %noautoget in every notebook. All else goes on to the next go on PATH, "go get PACKAGE" too.
+// quietGo is the go command of cells. gonb v0.11.5 runs "go get" before each, which takes its time, may ask the network, and fails of
+// what neither has; no flag keeps it from that, only %noautoget in every notebook. All else goes on to the next go on PATH, "go get
+// PACKAGE" too.
 const quietGo = `#!/bin/sh
 case "$*" in
 get | "get -t") exit 0 ;;

@@ -93,11 +93,12 @@ func TestAdviseByParameters(t *testing.T) {
 		Tasks              []sizing.TaskAdvice
 	}
 	var byWidth, byParameters answer
-	executeJSON(t, nil, &byWidth, "advise", "fig3", "--widths", "8,32")
+	executeJSON(t, nil, &byWidth, "advise", "fig3", "--scale", "quick", "--widths", "8,32")
 	if p := byWidth.Parameters; len(p) != 2 || p[1] < 3*p[0] {
 		t.Fatalf("widths %v have %v parameters", byWidth.Widths, p)
 	}
-	executeJSON(t, nil, &byParameters, "advise", "fig3", "--parameters", fmt.Sprintf("%d,%d", byWidth.Parameters[0]+1, byWidth.Parameters[1]))
+	executeJSON(t, nil, &byParameters, "advise", "fig3", "--scale", "quick", "--parameters",
+		fmt.Sprintf("%d,%d", byWidth.Parameters[0]+1, byWidth.Parameters[1]))
 	if !reflect.DeepEqual(byParameters, byWidth) {
 		t.Errorf("--parameters: %+v; --widths: %+v", byParameters, byWidth)
 	}
