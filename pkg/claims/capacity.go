@@ -20,10 +20,29 @@ func FLOPs(r *results.Run) float64 {
 	return 6 * float64(used) * float64(r.Train.Batch)
 }
 
-// Reigns returns the frontier of runs of one mixture, of the loss with the learned decoders over compute. (With the best decoders a wide
-// net is ahead before it has learned anything.)
+// WholeLoss returns how the loss of a mixture over training is read from runs of any family, and the column that it is in. Of bottlenecks
+// it is that with the learned decoders: with the best ones a wide net is ahead before it has learned anything. Where a schedule says when a
+// task comes it is that of the first task, such as a language's plain windows.
+func WholeLoss(r *results.Run) (loss Bits, column string) {
+	of := func(column string) (Bits, string) {
+		return func(r *results.Run, i int) float64 { return Value(r, column, i, 1) }, column
+	}
+	switch {
+	case r.Net.Kind == "bottleneck" && r.Mixture.Family == "regression":
+		return of("full_loss")
+	case r.Train.Injection.Task != 0:
+		return of("loss_sampled")
+	}
+	return MixtureBits, "loss_sampled"
+}
+
+// Reigns returns the frontier of runs of one mixture, of the loss of the mixture over compute.
 func Reigns(runs results.Runs) ([]Reign, error) {
-	if err := runs.Need(results.Design{Vary: []string{"net.width"}, Columns: []string{"full_loss"}}); err != nil {
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("claims: no runs")
+	}
+	loss, column := WholeLoss(runs[0])
+	if err := runs.Need(results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{column}}); err != nil {
 		return nil, err
 	}
 	var curves []scaling.Curve
@@ -31,11 +50,14 @@ func Reigns(runs results.Runs) ([]Reign, error) {
 	width := map[float64]int{}
 	for _, w := range widths {
 		own := byWidth[w]
+		if rates, _ := results.By(own, results.Rate); len(rates) > 1 {
+			return nil, fmt.Errorf("claims: width %d has runs of the rates %v: select one", w, rates)
+		}
 		used, _ := own[0].New().Cost()
 		c := scaling.Curve{N: float64(used)}
 		width[c.N] = w
 		for i, step := range own[0].Steps {
-			e := Over(own, func(r *results.Run) float64 { return Value(r, "full_loss", i, 1) })
+			e := Over(own, func(r *results.Run) float64 { return loss(r, i) })
 			if step == 0 || e.Failed > 0 {
 				continue
 			}

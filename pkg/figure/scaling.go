@@ -10,6 +10,7 @@ import (
 	"raretask/pkg/claims"
 	"raretask/pkg/results"
 	"raretask/pkg/scaling"
+	"raretask/pkg/theory"
 )
 
 // Colours of what a small model reaches of a larger one's loss.
@@ -98,28 +99,36 @@ func spent(law scaling.Law, n, budget float64) chart.Layer {
 	return chart.Layer{Kind: chart.Points, Name: "with the budget", Color: chart.Black, X: []float64{n}, Y: []float64{law.Loss(n, budget/6/n)}}
 }
 
-// Capacity draws the same inside the bottleneck, of runs of one mixture: the loss over compute 6·P·steps·batch, in which P is the weights a
-// sample uses, by width, with the budgets at which each width is the best of all; and by width the loss there, at the end of training, and
-// that of the best encoder with the best decoders, L*(N).
+// Capacity draws the same inside of runs of one mixture: the loss over compute 6·P·steps·batch, in which P is the weights a sample uses, by
+// width, with the budgets at which each width is the best of all; and by width the loss there and at the end of training, and for
+// bottlenecks that of the best encoder with the best decoders, L*(N). Of other nets the limit is not known.
 func Capacity(runs results.Runs) (chart.Chart, error) {
-	m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{"full_loss"}})
-	if err != nil {
-		return chart.Chart{}, err
-	}
 	reigns, err := claims.Reigns(runs)
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	c := chart.Chart{Name: "capacity", Title: "The argument inside the toy", Subtitle: about(runs), Columns: 2,
+	loss, column := claims.WholeLoss(runs[0])
+	c := chart.Chart{Name: "capacity", Title: "The argument inside the toy", Columns: 2,
 		Caption: "Left: loss over compute (6 · weights that a sample uses · samples), means over seeds; diamonds: the middle of the " +
-			"budgets at which a width is the best of all. Right: the loss there, the loss at the end of training, and the least loss of each " +
-			"width. A width can't come below its line, however long it trains."}
+			"budgets at which a width is the best of all. Right: the loss there, and the loss at the end of training."}
+	limit := chart.Layer{}
+	if column == "full_loss" {
+		m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{column}})
+		if err != nil {
+			return chart.Chart{}, err
+		}
+		limit = leastLoss(runs, m)
+		c.Subtitle = about(runs)
+		c.Caption += " Dashed: the least loss of each width, below which it can't come, however long it trains."
+	} else {
+		c.Name, c.Title = runs[0].Mixture.Family+"-capacity", "The argument where the limit is not known"
+	}
 	all := sizesOf(runs)
 	curves := chart.Panel{X: chart.Axis{Label: "compute (FLOPs)", Name: "compute", Log: true},
 		Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
 	curves.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
 		cost := claims.FLOPs(runs[0])
-		over := overSteps(runs, 1, of("full_loss", 1), claims.Interval)
+		over := overSteps(runs, 1, measure(loss), claims.Interval)
 		for i := range over.x {
 			over.x[i] *= cost
 		}
@@ -127,7 +136,7 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	})
 	bests := chart.Layer{Kind: chart.Points, Name: "best for its budget", Color: chart.Black, Shape: 4}
 	optimal := chart.Layer{Kind: chart.Points, Name: "best for its budget, L_C", Color: byData, Shape: 4}
-	widths, byWidth := results.By(runs, results.Width)
+	_, byWidth := results.By(runs, results.Width)
 	size := func(width int) float64 { return float64(Size.Of(byWidth[width][0])) }
 	for _, r := range reigns {
 		if r.Open {
@@ -138,12 +147,20 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	}
 	curves.Layers = append(curves.Layers, bests)
 	limits := chart.Panel{X: all.axis(), Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
-	theory := chart.Layer{Kind: chart.Line, Name: "least loss, L*(N)", Color: chart.Black, Dashed: true}
-	for _, w := range widths {
-		theory.X, theory.Y = append(theory.X, size(w)), append(theory.Y, m.OptimalLoss(w))
+	if column == "full_loss" {
+		limits.Layers = append(limits.Layers, limit)
 	}
-	end := atEnd(runs, of("full_loss", 1), claims.Interval).layer(chart.Points, "end of training", byModel)
-	limits.Layers = append(limits.Layers, theory, end, optimal)
+	limits.Layers = append(limits.Layers, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
 	c.Panels = []chart.Panel{curves, limits}
 	return c, nil
+}
+
+// leastLoss is L*(N), as a line.
+func leastLoss(runs results.Runs, m theory.Mixture) chart.Layer {
+	line := chart.Layer{Kind: chart.Line, Name: "least loss, L*(N)", Color: chart.Black, Dashed: true}
+	widths, byWidth := results.By(runs, results.Width)
+	for _, w := range widths {
+		line.X, line.Y = append(line.X, float64(Size.Of(byWidth[w][0]))), append(line.Y, m.OptimalLoss(w))
+	}
+	return line
 }

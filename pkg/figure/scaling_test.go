@@ -3,10 +3,12 @@ package figure
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"raretask/pkg/chart"
 	"raretask/pkg/scaling"
+	"raretask/pkg/spec"
 )
 
 // Of two sizes there is something for larger models alone exactly where their ratio is above the law's boundary.
@@ -34,5 +36,53 @@ func TestFig1HasTheThirdRegionAboveTheBoundary(t *testing.T) {
 	}
 	if len(regions[0]) != 2 || len(regions[1]) != 3 {
 		t.Errorf("regions %v: want two at 6.8 times the size, three at 6.9 times", regions)
+	}
+}
+
+// Of nets without a closed form there is no limit to draw: the end of training stands for it, here what the tasks weigh that a width
+// doesn't learn.
+func TestCapacityWithoutALimit(t *testing.T) {
+	runs := quantized([]int{2, 4, 8}, 3)
+	c, err := Capacity(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "parity-capacity" || strings.Contains(c.Caption, "Dashed") {
+		t.Errorf("%s: %s", c.Name, c.Caption)
+	}
+	seen := false
+	for _, l := range c.Panels[1].Layers {
+		if l.Kind == chart.Line {
+			t.Errorf("a line %q among the limits", l.Name)
+		}
+		if l.Name != "end of training" || len(l.Y) == 0 {
+			continue
+		}
+		seen = true
+		for i, n := range []int{2, 4, 8} {
+			want := 0.
+			for k, pi := range runs[0].Mixture.Frequencies() {
+				if k >= n {
+					want += pi
+				}
+			}
+			if len(l.Y) != 3 || math.Abs(l.Y[i]-want) > 1e-12 {
+				t.Errorf("N = %d ends at %v, want %g", n, l.Y, want)
+			}
+		}
+	}
+	if !seen {
+		t.Error("no end of training")
+	}
+	two := slices.Clone(runs)
+	for _, r := range runs {
+		if r.Net.Width == 2 {
+			other := r.Run
+			other.Train.Rate *= 2
+			two = append(two, made(other, r.Steps, columns{"loss_sampled": func(spec.Run, int, int) float64 { return 1 }}))
+		}
+	}
+	if _, err := Capacity(two); err == nil || !strings.Contains(err.Error(), "select one") {
+		t.Errorf("two rates of a width: %v", err)
 	}
 }
