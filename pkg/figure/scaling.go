@@ -111,13 +111,13 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	c := chart.Chart{Name: "capacity", Title: "The argument inside the toy", Columns: 2,
 		Caption: "Left: loss over compute (6 · weights that a sample uses · samples), means over seeds; diamonds: the middle of the " +
 			"budgets at which a width is the best of all. Right: the loss there, and the loss at the end of training."}
-	limit := chart.Layer{}
+	var limit []chart.Layer // where it is known
 	if column == "full_loss" {
 		m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{column}})
 		if err != nil {
 			return chart.Chart{}, err
 		}
-		limit = leastLoss(runs, m)
+		limit = append(limit, leastLoss(runs, m))
 		c.Subtitle = about(runs)
 		c.Caption += " Dashed: the least loss of each width, below which it can't come, however long it trains."
 	} else {
@@ -147,10 +147,7 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	}
 	curves.Layers = append(curves.Layers, bests)
 	limits := chart.Panel{X: all.axis(), Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
-	if column == "full_loss" {
-		limits.Layers = append(limits.Layers, limit)
-	}
-	limits.Layers = append(limits.Layers, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
+	limits.Layers = append(limit, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
 	c.Panels = []chart.Panel{curves, limits}
 	return c, nil
 }
