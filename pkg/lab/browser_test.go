@@ -112,6 +112,21 @@ func (b browser) point(element string, dx, dy int, click bool) {
 	}
 }
 
+// keys types, as WebDriver has keys: letters, and names such as "\ue004" for Tab.
+func (b browser) keys(text string) {
+	b.t.Helper()
+	var actions []any
+	for _, key := range text {
+		for _, kind := range []string{"keyDown", "keyUp"} {
+			actions = append(actions, map[string]any{"type": kind, "value": string(key)})
+		}
+	}
+	sources := []any{map[string]any{"type": "key", "id": "keyboard", "actions": actions}}
+	if err := b.call(http.MethodPost, "/actions", map[string]any{"actions": sources}, nil); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // menu chooses an entry of the menu Run.
 func (b browser) menu(entry string) {
 	b.t.Helper()
@@ -286,6 +301,18 @@ func TestInBrowser(t *testing.T) {
 			}
 		}
 		b.picture("quickstart")
+	})
+	t.Run("completion", func(t *testing.T) { // at the first Tab of a kernel
+		b.t = t
+		open(b, "05_parity.ipynb")
+		const cell = "document.querySelector('.jp-CodeCell .cm-content')"
+		b.until("editor", cell+"?.contains(document.activeElement)", func() { b.point(cell, 0, 0, true) })
+		const end, tab = "\ue00f\ue010", "\ue004" // Page Down, End
+		b.keys(end + "\nfunc scale() string { return cell.Sca")
+		b.keys(tab)
+		b.until("completion", "[...document.querySelectorAll('.jp-Completer-item')].some(e => e.textContent.trim().startsWith('Scale')) || "+
+			cell+".textContent.includes('return cell.Scale')")
+		b.picture("completion")
 	})
 	t.Run("retention", func(t *testing.T) {
 		b.t = t
