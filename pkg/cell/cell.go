@@ -11,6 +11,7 @@ import (
 	"html"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,6 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	if b.Notice != "" && gonbui.IsNotebook {
 		gonbui.DisplayHTML("<div style='border-left:4px solid #D55E00;padding-left:.6em'>" + html.EscapeString(b.Notice) + "</div>")
 	}
-	line := &status{id: "raretask-" + gonbui.UniqueId()}
 	runs, err := sweep.Run(ctx, s, b, store, func(p sweep.Progress) { line.show(progress(p)) })
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("interrupted; what was finished is kept, and running the cell again goes on from there")
@@ -85,6 +85,9 @@ func run(s *spec.Sweep) (results.Runs, error) {
 	}
 	// It says nothing that differs between machines.
 	text := fmt.Sprintf("%s: %d runs of %d steps", s.Name, len(runs), s.Base.Train.Steps)
+	if len(runs) == 1 {
+		text = fmt.Sprintf("%s: a run of %d steps", s.Name, s.Base.Train.Steps)
+	}
 	if diverged := runs.Where(func(r *results.Run) bool { return r.Diverged >= 0 }); len(diverged) > 0 {
 		text += fmt.Sprintf(" — %d runs diverged", len(diverged))
 	}
@@ -118,7 +121,7 @@ func Finished(preset string, changes ...spec.Axis) results.Runs {
 	if done < all {
 		text += fmt.Sprintf("; the other %d were not run: <code>raretask sweep run %s --scale paper</code> trains them", all-done, preset)
 	}
-	new(status).end(text)
+	line.end(text)
 	return plan.Results()
 }
 
@@ -133,10 +136,30 @@ func progress(p sweep.Progress) string {
 	return text
 }
 
-// status is one line that changes while a cell works.
+// status is one output that changes while a cell works, with a line for each of its sweeps.
 type status struct {
-	id   string
-	last time.Time
+	id    string
+	last  time.Time
+	ended []string
+}
+
+// line is that of this cell, which is a program of its own. (Of a cell with more than fifty outputs JupyterLab folds the rest away.)
+var line status
+
+func (s *status) update(text string) {
+	if s.id == "" {
+		s.id = "raretask-" + gonbui.UniqueId()
+	}
+	gonbui.UpdateHTML(s.id, strings.Join(append(told(s.ended), text), "<br>"))
+}
+
+// told are some of many lines.
+func told(lines []string) []string {
+	const first = 3
+	if len(lines) <= first+1 {
+		return slices.Clone(lines)
+	}
+	return append(slices.Clone(lines[:first]), fmt.Sprintf("… %d more …", len(lines)-first))
 }
 
 func (s *status) show(text string) {
@@ -145,7 +168,7 @@ func (s *status) show(text string) {
 	}
 	s.last = time.Now()
 	if gonbui.IsNotebook {
-		gonbui.UpdateHTML(s.id, text)
+		s.update(text)
 	} else {
 		fmt.Fprintf(os.Stderr, "\r%-78s", text)
 	}
@@ -158,10 +181,9 @@ func (s *status) end(text string) {
 			fmt.Fprintf(os.Stderr, "\r%78s\r", "")
 		}
 		fmt.Println(text)
-	case s.last.IsZero():
-		gonbui.DisplayHTML(text)
 	default:
-		gonbui.UpdateHTML(s.id, text)
+		s.update(text)
+		s.ended = append(s.ended, text)
 	}
 	gonbui.Sync()
 }

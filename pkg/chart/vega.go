@@ -84,13 +84,15 @@ func config() object {
 		"font":   "DejaVu Sans, Verdana, Arial, sans-serif",
 		"axis":   text(object{"gridColor": hex(gridded), "tickColor": hex(grey), "domain": false}),
 		"legend": text(object{"labelLimit": 0., "titleLimit": 0.}),
-		"title":  object{"fontSize": float64(panelSize)},
-		"view":   object{"stroke": hex(grey)},
-		"mark":   object{"aria": false}, // else half of an SVG is each mark's numbers in words; the chart has a description
-		"line":   object{"strokeWidth": lineWidth},
-		"point":  object{"filled": true, "size": 45., "opacity": 1.},
-		"rule":   object{"strokeWidth": 1.3},
-		"area":   object{"fillOpacity": .22},
+		"title":  object{"fontSize": float64(panelSize), "color": "black"},
+		// Said, though it is what is usual: where JupyterLab is dark it has charts write in white, and these are on white.
+		"style": object{"guide-label": object{"fill": "black"}, "guide-title": object{"fill": "black"}},
+		"view":  object{"stroke": hex(grey)},
+		"mark":  object{"aria": false}, // else half of an SVG is each mark's numbers in words; the chart has a description
+		"line":  object{"strokeWidth": lineWidth},
+		"point": object{"filled": true, "size": 45., "opacity": 1.},
+		"rule":  object{"strokeWidth": 1.3},
+		"area":  object{"fillOpacity": .22},
 	}
 }
 
