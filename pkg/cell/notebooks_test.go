@@ -41,8 +41,17 @@ func TestNotebooksRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("RARETASK_RESULTS", t.TempDir())
+	for _, path := range notebooks {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel() // a kernel compiles on one core
+			runs(t, l, path)
+		})
+	}
+}
+
+func runs(t *testing.T, l *lab.Lab, path string) {
 	out := t.TempDir()
-	figures, err := l.Execute(context.Background(), lab.Job{Notebooks: notebooks, Scale: "smoke", Out: out}, func(e lab.Event) {
+	figures, err := l.Execute(context.Background(), lab.Job{Notebooks: []string{path}, Scale: "smoke", Out: out}, func(e lab.Event) {
 		if e.Done {
 			t.Logf("%s: %.1f s", e.Text, e.Seconds)
 		}
@@ -59,14 +68,12 @@ func TestNotebooksRun(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range notebooks {
-		n := read(t, filepath.Join(out, filepath.Base(path)))
-		checkCharts(t, path, n)
-		for _, c := range n.Cells {
-			for _, tag := range c.Metadata.Tags {
-				if tag != "setup" && !drawn[tag] {
-					t.Errorf("%s promises %s, which was not drawn", filepath.Base(path), tag)
-				}
+	n := read(t, filepath.Join(out, filepath.Base(path)))
+	checkCharts(t, path, n)
+	for _, c := range n.Cells {
+		for _, tag := range c.Metadata.Tags {
+			if tag != "setup" && !drawn[tag] {
+				t.Errorf("%s promises %s, which was not drawn", filepath.Base(path), tag)
 			}
 		}
 	}
