@@ -436,3 +436,26 @@ func TestLongTitlesBreak(t *testing.T) {
 		}
 	}
 }
+
+// Charts are on white, so they say that text is black: where JupyterLab is dark it would be white.
+func TestTextIsBlackOnWhite(t *testing.T) {
+	spec, err := sampleLines().VegaLite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Background string
+		Config     struct {
+			Title struct{ Color string }
+			Style map[string]struct{ Fill string }
+		}
+	}
+	text, err := json.Marshal(spec)
+	if err == nil {
+		err = json.Unmarshal(text, &got)
+	}
+	if c := got.Config; err != nil || got.Background != "white" || c.Title.Color != "black" || c.Style["guide-label"].Fill != "black" ||
+		c.Style["guide-title"].Fill != "black" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
