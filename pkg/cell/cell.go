@@ -175,15 +175,14 @@ func (s *status) show(text string) {
 }
 
 func (s *status) end(text string) {
-	switch {
-	case !gonbui.IsNotebook:
+	if gonbui.IsNotebook {
+		s.update(text)
+		s.ended = append(s.ended, text)
+	} else {
 		if !s.last.IsZero() {
 			fmt.Fprintf(os.Stderr, "\r%78s\r", "")
 		}
 		fmt.Println(text)
-	default:
-		s.update(text)
-		s.ended = append(s.ended, text)
 	}
 	gonbui.Sync()
 }

@@ -253,7 +253,7 @@ func (a *advising) onTheory(cmd *cobra.Command, s *spec.Sweep) error {
 		return badUsage("%s has several mixtures: want one, as in a file with `base: %s` and one value of what varies", s.Name, s.Name)
 	}
 	m, widths := sizing.Mixture{Mixture: theory}, a.widths
-	if widths == nil {
+	if len(widths)+len(a.sizes) == 0 {
 		for _, r := range runs {
 			widths = append(widths, r.Net.Width)
 		}
@@ -262,9 +262,6 @@ func (a *advising) onTheory(cmd *cobra.Command, s *spec.Sweep) error {
 		w := widest(runs[0], p)
 		if w == 0 {
 			return badUsage("--parameters %d: a net of width 1 has %d", p, parametersAt(runs[0], 1))
-		}
-		if a.widths == nil && len(widths) > 0 && p == a.sizes[0] {
-			widths = nil // not those of SPEC
 		}
 		widths = append(widths, w)
 	}
