@@ -42,7 +42,7 @@ func TestShownChartsAreDrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	cells := []any{}
-	imports := "%noautoget\nimport (\n\"math\"\n\"github.com/janpfeifer/gonb/gonbui\"\n\"github.com/janpfeifer/gonb/gonbui/protocol\"\n" +
+	imports := "import (\n\"math\"\n\"github.com/janpfeifer/gonb/gonbui\"\n\"github.com/janpfeifer/gonb/gonbui/protocol\"\n" +
 		"\"raretask/pkg/cell\"\n\"raretask/pkg/chart\"\n)"
 	for i, source := range []string{imports, shown} {
 		cells = append(cells, map[string]any{"id": []string{"a", "b"}[i], "cell_type": "code", "source": strings.SplitAfter(source, "\n"),

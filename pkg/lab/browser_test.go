@@ -179,7 +179,8 @@ func openBrowser(t *testing.T) browser {
 	options := map[string]any{"args": []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,1000",
 		"--user-data-dir=" + t.TempDir()}}
-	capabilities := map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{"goog:chromeOptions": options}}}
+	capabilities := map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{"goog:chromeOptions": options,
+		"goog:loggingPrefs": map[string]any{"browser": "ALL"}}}}
 	var session struct{ SessionID string }
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(100 * time.Millisecond) {
 		if err = b.call(http.MethodPost, "/session", capabilities, &session); err == nil {
@@ -267,6 +268,25 @@ func notebooks(t *testing.T) (open func(b browser, name string), names []string)
 // tooltip is the text of the tooltip that shows; empty for none.
 const tooltip = "[...document.querySelectorAll('#vg-tooltip-element.visible')].map(e => e.innerText).join()"
 
+// told is what a chart tells when the mouse is on one of its darker pixels, as far as the groups of a pattern match it: the first of the
+// canvas for which they do; empty for none.
+func told(canvas, pattern string) string {
+	return `(() => {
+		document.querySelectorAll("#vg-tooltip-element").forEach(e => e.classList.remove("visible")); // of an earlier look
+		const canvas = ` + canvas + `, r = canvas.getBoundingClientRect(), scale = canvas.width / r.width;
+		const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+		for (let y = 0; y < r.height; y += 2) for (let x = 0; x < r.width; x += 2) {
+			const at = 4 * (Math.floor(y*scale)*canvas.width + Math.floor(x*scale)), color = pixels.slice(at, at + 3);
+			if (Math.min(...color) > 170) continue; // paper and its grid
+			for (const type of ["pointermove", "mousemove"]) canvas.dispatchEvent(
+				new PointerEvent(type, {clientX: r.x + x, clientY: r.y + y, bubbles: true}));
+			const told = ` + pattern + `.exec(` + tooltip + `);
+			if (told) return told.slice(1).join(" ");
+		}
+		return "";
+	})()`
+}
+
 // In JupyterLab, in a real browser: the quickstart runs from the menu and its chart answers to the mouse; in the chart of
 // retention, what the reader chooses is what is shown.
 func TestInBrowser(t *testing.T) {
@@ -317,7 +337,7 @@ func TestInBrowser(t *testing.T) {
 	t.Run("retention", func(t *testing.T) {
 		b.t = t
 		open(b, "04_retention.ipynb")
-		for _, source := range []string{"%noautoget", "figure.RetentionChart("} {
+		for _, source := range []string{"import (", "figure.RetentionChart("} {
 			cell := fmt.Sprintf("[...document.querySelectorAll('.jp-CodeCell')]"+
 				".find(c => c.querySelector('.jp-InputArea-editor')?.textContent.includes(%q))", source)
 			b.until("cell with "+source, `(() => { // JupyterLab holds only the cells that are in view
@@ -331,22 +351,8 @@ func TestInBrowser(t *testing.T) {
 			b.until("executed cell with "+source, "/\\d/.test("+cell+"?.querySelector('.jp-InputPrompt').textContent)")
 		}
 		b.until("lists to choose from", "document.querySelectorAll('.vega-bindings select').length == 2")
-		// shown is the width and gap that the chart's tooltip tells of one of its coloured pixels.
-		const shown = `(() => {
-			document.querySelectorAll("#vg-tooltip-element").forEach(e => e.classList.remove("visible")); // of an earlier look
-			const canvas = document.querySelector(".vega-bindings select").closest(".vega-embed").querySelector("canvas");
-			const r = canvas.getBoundingClientRect(), scale = canvas.width / r.width;
-			const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-			for (let y = 0; y < r.height; y += 2) for (let x = 0; x < r.width; x += 2) {
-				const at = 4 * (Math.floor(y*scale)*canvas.width + Math.floor(x*scale)), color = pixels.slice(at, at + 3);
-				if (Math.max(...color) - Math.min(...color) < 60) continue;
-				for (const type of ["pointermove", "mousemove"]) canvas.dispatchEvent(
-					new PointerEvent(type, {clientX: r.x + x, clientY: r.y + y, bubbles: true}));
-				const told = /width\D+(\d+)\s+gap\D+(\d+)/.exec(` + tooltip + `);
-				if (told) return told[1] + " " + told[2];
-			}
-			return "";
-		})()`
+		// shown is the width and gap that the chart's tooltip tells.
+		shown := told(`document.querySelector(".vega-bindings select").closest(".vega-embed").querySelector("canvas")`, `/width\D+(\d+)\s+gap\D+(\d+)/`)
 		chosen := func() string {
 			return b.script("return [...document.querySelectorAll('.vega-bindings select')]" +
 				".map(s => s.selectedOptions[0].textContent.trim()).join(' ')")

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -131,18 +133,25 @@ func (l *Lab) fillEnvironment(ctx context.Context, e environment, base, dir stri
 
 // run runs a command of the set-up; its output matters only when it fails.
 func (l *Lab) run(ctx context.Context, name string, args ...string) error {
+	_, err := l.output(ctx, name, args...)
+	return err
+}
+
+// output runs a command of the set-up and returns what it writes to standard output.
+func (l *Lab) output(ctx context.Context, name string, args ...string) (string, error) {
+	var output, all bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = l.root
-	cmd.Env = l.environment()
-	output, err := cmd.CombinedOutput()
+	cmd.Dir, cmd.Env = l.root, l.environment()
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&output, &all), &all
+	err := cmd.Run()
 	if err == nil {
-		return nil
+		return output.String(), nil
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return "", ctx.Err()
 	}
-	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	return fmt.Errorf("%s failed (%w):\n%s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(0, len(lines)-12):], "\n"))
+	lines := strings.Split(strings.TrimSpace(all.String()), "\n")
+	return "", fmt.Errorf("%s failed (%w):\n%s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(0, len(lines)-12):], "\n"))
 }
 
 func (l *Lab) peers() environment {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -75,7 +76,9 @@ func found(path, pattern string) string {
 func (l *Lab) toolPath(t tool) string { return filepath.Join(l.state, "bin", t.name) }
 
 // toolPin also names the Go release: gopls must not be older than the code it reads.
-func (l *Lab) toolPin(t tool) string { return l.pin(t.module) + " " + goEnv()["GOVERSION"] }
+func (l *Lab) toolPin(t tool) string {
+	return l.pin(t.module) + " " + goEnv()["GOVERSION"] + patchPin(t)
+}
 
 func (l *Lab) checkTool(t tool) error { return l.checkStamp(t.name, l.toolPath(t), l.toolPin(t)) }
 
@@ -83,8 +86,17 @@ func (l *Lab) installTool(ctx context.Context, t tool) error {
 	if _, err := l.checkGo(); err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp(l.state, "patched-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	with, err := l.patched(ctx, t, dir)
+	if err != nil {
+		return err
+	}
 	tmp := l.toolPath(t) + ".new"
-	if err := l.run(ctx, "go", "build", "-o", tmp, t.pkg); err != nil {
+	if err := l.run(ctx, "go", slices.Concat([]string{"build", "-o", tmp}, with, []string{t.pkg})...); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, l.toolPath(t)); err != nil {
@@ -116,28 +128,15 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	overrides := map[string]any{
 		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
 		"@jupyterlab/notebook-extension:tracker":      map[string]any{"codeCellConfig": map[string]any{"lineWrap": true}}, // not sideways
-		// gopls takes some seconds to load the packages for the first Tab of a kernel, and an answer after 1 s would be dropped.
+		// gopls takes some seconds to load packages for the first Tab on a new machine, and an answer after 1 s would be dropped.
 		"@jupyterlab/completer-extension:manager": map[string]any{"providerTimeout": 30_000},
 	}
 	share := filepath.Join(l.state, "python", "share", "jupyter")
 	return map[string][]byte{
-		l.goPath(): []byte(quietGo),
 		filepath.Join(share, "kernels", "gonb", "kernel.json"):    indented(kernel),
 		filepath.Join(share, "lab", "settings", "overrides.json"): indented(overrides),
 	}
 }
-
-// quietGo is the go command of cells. gonb v0.11.5 runs "go get" before each, which takes its time, may ask the network, and fails of
-// what neither has; no flag keeps it from that, only %noautoget in every notebook. All else goes on to the next go on PATH, "go get
-// PACKAGE" too.
-const quietGo = `#!/bin/sh
-case "$*" in
-get | "get -t") exit 0 ;;
-esac
-PATH=${PATH#*:} exec go "$@"
-`
-
-func (l *Lab) goPath() string { return filepath.Join(l.state, "bin", "go") }
 
 func indented(value any) []byte {
 	text, _ := json.MarshalIndent(value, "", "  ") // strings and maps of strings: no error can happen
@@ -159,5 +158,5 @@ func (l *Lab) installKernel(context.Context) error {
 			return err
 		}
 	}
-	return os.Chmod(l.goPath(), 0o755)
+	return nil
 }

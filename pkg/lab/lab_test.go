@@ -349,42 +349,24 @@ func TestUnknownFigure(t *testing.T) {
 	}
 }
 
-// The go command of cells gets nothing unless a package is named: in a folder without a module the real one would fail.
-func TestQuietGo(t *testing.T) {
-	l := &Lab{t.TempDir(), t.TempDir()}
-	if err := l.installKernel(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	real, err := exec.LookPath("go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := func(program string, args ...string) (string, error) {
-		cmd := exec.Command(program, args...)
-		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "PATH="+filepath.Dir(l.goPath())+":"+os.Getenv("PATH"), "GOWORK=off")
-		output, err := cmd.CombinedOutput()
-		return string(output), err
-	}
-	for _, args := range [][]string{{"get"}, {"get", "-t"}} {
-		if output, err := in(real, args...); err == nil {
-			t.Fatalf("go %v: %s; want an error without a module", args, output)
-		}
-		if output, err := in(l.goPath(), args...); err != nil || output != "" {
-			t.Errorf("go %v: %v, %s", args, err, output)
-		}
-	}
-	if _, err := in(l.goPath(), "get", "example.com/none"); err == nil {
-		t.Error("go get PACKAGE did nothing")
-	}
-	want, _ := in(real, "env", "GOROOT")
-	if got, err := in(l.goPath(), "env", "GOROOT"); err != nil || got != want {
-		t.Errorf("go env GOROOT: %q, %v; want %q", got, err, want)
+// What gonb is patched for: cells fetch nothing, statements without a line %% are told what they lack, and its first question to gopls
+// isn't 12 s late.
+func TestPatchedKernel(t *testing.T) {
+	l := ready(t)
+	path := writeNotebook(t, text("# Forgotten"), code("x := 1"))
+	_, err := l.Execute(t.Context(), Job{Notebooks: []string{path}, Scale: "smoke", Out: t.TempDir()}, nil)
+	wantError(t, err, "expected declaration, found x", forgotten)
+	path = writeNotebook(t, text("# Unknown"), code("import \"example.com/none\"\n%%\nnone.Do()"))
+	_, err = l.Execute(t.Context(), Job{Notebooks: []string{path}, Scale: "smoke", Out: t.TempDir()}, nil)
+	wantError(t, err, "example.com/none")
+	if strings.Contains(err.Error(), "go get") && strings.Contains(err.Error(), "lookup") {
+		t.Errorf("the cell asked the network: %v", err)
 	}
 }
 
 func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 	l := ready(t)
-	path := writeNotebook(t, text("# The first figure"), code("import \"raretask/pkg/backend\"", "setup"), // without %noautoget
+	path := writeNotebook(t, text("# The first figure"), code("import \"raretask/pkg/backend\"", "setup"),
 		code("%%\nfmt.Println(backend.Setup, os.Getenv(\"RARETASK_SCALE\"), os.Getenv(\"RARETASK_PUBLISHED\"))"),
 		code(strings.ReplaceAll(draw, "NAME", "fig2a"), "fig2a"))
 	before, err := os.ReadFile(path)
@@ -416,12 +398,12 @@ func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 
-	index, err := WriteIndex(job, figures)
+	index, err := l.WriteGallery(t.Context(), job, figures, Colophon{Date: "today"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	page := read(t, index)
-	for _, want := range []string{`src="figures/fig2a.svg"`, `alt="fig2a: The first figure"`, `href="try.ipynb"`, "smoke"} {
+	for _, want := range []string{`src="figures/fig2a.svg"`, `alt="The first figure"`, `href="try.ipynb"`, "smoke"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("index page lacks %s", want)
 		}

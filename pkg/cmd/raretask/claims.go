@@ -45,27 +45,15 @@ estimate, low, high, minimum, seeds, failed and verdict.`,
 		if err != nil {
 			return err
 		}
-		all := claims.Statements()
-		known := xslices.Map(all, func(s claims.Statement) string { return s.ID })
+		known := xslices.Map(claims.Statements(), func(s claims.Statement) string { return s.ID })
 		for _, id := range args {
 			if !slices.Contains(known, id) {
 				return badUsage("claims %q: want one of %s", id, strings.Join(known, ", "))
 			}
 		}
-		var judged []claims.Judged
-		for _, s := range all {
-			if len(args) > 0 && !slices.Contains(args, s.ID) {
-				continue
-			}
-			runs, why, err := finished(s, size)
-			if err != nil {
-				return err
-			}
-			j, err := s.On(runs, why)
-			if err != nil {
-				return err
-			}
-			judged = append(judged, j)
+		judged, err := judge(size, args...)
+		if err != nil {
+			return err
 		}
 		return show(cmd, map[string]any{"claims": judged}, func(w io.Writer) {
 			if len(args) == 0 {
@@ -81,6 +69,26 @@ estimate, low, high, minimum, seeds, failed and verdict.`,
 		})
 	}
 	return cmd
+}
+
+// judge gives the verdicts on the statements with these IDs, or on all.
+func judge(scale string, ids ...string) ([]claims.Judged, error) {
+	var judged []claims.Judged
+	for _, s := range claims.Statements() {
+		if len(ids) > 0 && !slices.Contains(ids, s.ID) {
+			continue
+		}
+		runs, why, err := finished(s, scale)
+		if err != nil {
+			return nil, err
+		}
+		j, err := s.On(runs, why)
+		if err != nil {
+			return nil, err
+		}
+		judged = append(judged, j)
+	}
+	return judged, nil
 }
 
 // finished returns the runs of a statement's sweeps, of each nil where some are missing, and then why.

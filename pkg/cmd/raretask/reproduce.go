@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/gomlx/gomlx/support/xslices"
 	"github.com/spf13/cobra"
 
+	"raretask/pkg/claims"
 	"raretask/pkg/lab"
 	"raretask/pkg/results"
 	"raretask/pkg/spec"
@@ -25,7 +28,8 @@ func newReproduceCommand() *cobra.Command {
 		Use:   "reproduce [FIGURE…]",
 		Short: "Execute the notebooks and write the paper's figures",
 		Long: `Sets up what is missing, executes the notebooks without a browser, and writes the executed notebooks, each figure as PNG, SVG
-and CSV, and a page that shows them (index.html). With FIGURE only the cells that draw it run, and those they need:
+and CSV, and a gallery (index.html): the figures with their captions, each notebook as a page with its charts interactive, the table of
+claims. The folder is a web site as it is and needs no network. With FIGURE only the cells that draw it run, and those they need:
 fig2a is one panel, fig2 all of them. Results of training are kept, so that a second run, or one that was cut off, trains nothing twice.
 
 --notebook executes a notebook of yours instead. A cell belongs to a figure by its tag, which may be any word but setup; cells tagged
@@ -105,12 +109,17 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 		return err
 	}
 	p := showProgress(os.Stderr)
+	begin := time.Now()
 	drawn, err := l.Execute(cmd.Context(), job, p.event)
 	p.stop()
 	if err != nil {
 		return err
 	}
-	index, err := lab.WriteIndex(job, drawn)
+	about := lab.Colophon{Version: version(), Date: begin.UTC().Format("2 January 2006, 15:04 UTC"), Seconds: time.Since(begin).Seconds()}
+	if about.Verdicts, err = verdicts(job.Scale); err != nil {
+		return err
+	}
+	index, err := l.WriteGallery(cmd.Context(), job, drawn, about)
 	if err != nil {
 		return err
 	}
@@ -120,6 +129,15 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 		}
 		fmt.Fprintf(w, "%d figure(s): open %s\n", len(drawn), index)
 	})
+}
+
+// verdicts are the rows of the gallery's table of claims.
+func verdicts(scale string) ([]lab.Verdict, error) {
+	judged, err := judge(scale)
+	return xslices.Map(judged, func(j claims.Judged) lab.Verdict {
+		return lab.Verdict{Statement: j.Text, Source: j.Source, Verdict: string(j.Verdict), Parts: partsOf(j), Sentence: j.Sentence,
+			Late: j.Late && j.Verdict != claims.NotRun}
+	}), err
 }
 
 // notebooks are the named ones, or the project's.
