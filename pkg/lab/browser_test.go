@@ -194,9 +194,9 @@ func openBrowser(t *testing.T) browser {
 	return b
 }
 
-// notebooks serves copies of the notebooks in JupyterLab, from a folder that stands for the checkout, and returns how to open one, and
-// what they are called.
-func notebooks(t *testing.T) (open func(b browser, name string), names []string) {
+// notebooks serves copies of the notebooks in JupyterLab, from a folder that stands for the checkout, with or without their outputs, and
+// returns how to open one, and what was committed by name.
+func notebooks(t *testing.T, scale string, bare bool) (open func(b browser, name string), committed map[string]string) {
 	t.Helper()
 	checkout, err := lab.Open()
 	if err != nil {
@@ -222,9 +222,13 @@ func notebooks(t *testing.T) (open func(b browser, name string), names []string)
 	if err := os.Mkdir(filepath.Join(root, "notebooks"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	committed = map[string]string{}
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
-		names = append(names, filepath.Base(path))
+		committed[filepath.Base(path)] = string(content)
+		if bare {
+			content = cleared(t, content)
+		}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(root, "notebooks", filepath.Base(path)), content, 0o644)
 		}
@@ -234,7 +238,7 @@ func notebooks(t *testing.T) (open func(b browser, name string), names []string)
 	}
 	t.Setenv("RARETASK_ROOT", root)
 	t.Setenv("RARETASK_RESULTS", t.TempDir())
-	t.Setenv("RARETASK_SCALE", "smoke")
+	t.Setenv("RARETASK_SCALE", scale)
 	l, err := lab.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +266,47 @@ func notebooks(t *testing.T) (open func(b browser, name string), names []string)
 			b.picture("failed")
 			b.t.Errorf("JupyterLab greets with %s dialogs", asked)
 		}
-	}, names
+	}, committed
+}
+
+// cleared is a notebook without outputs.
+func cleared(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var notebook map[string]any
+	if err := json.Unmarshal(content, &notebook); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range notebook["cells"].([]any) {
+		if cell := c.(map[string]any); cell["cell_type"] == "code" {
+			cell["outputs"], cell["execution_count"] = []any{}, nil
+		}
+	}
+	text, err := json.Marshal(notebook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// completes types into the first cell of the open notebook and has it completed, by the kernel's first Tab.
+func (b browser) completes() {
+	b.t.Helper()
+	const cell = "document.querySelector('.jp-CodeCell .cm-content')"
+	b.until("editor", cell+"?.contains(document.activeElement)", func() { b.point(cell, 0, 0, true) })
+	const end, tab = "\ue00f\ue010", "\ue004" // Page Down, End
+	b.keys(end + "\nfunc scale() string { return cell.Sca")
+	b.keys(tab)
+	b.until("completion", "[...document.querySelectorAll('.jp-Completer-item')].some(e => e.textContent.trim().startsWith('Scale')) || "+
+		cell+".textContent.includes('return cell.Scale')")
+}
+
+// runAll runs the open notebook from the menu and waits for its end.
+func (b browser) runAll() {
+	b.t.Helper()
+	const status = "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
+	b.menu("Run All Cells")
+	b.until("busy kernel", status+" == 'busy'")
+	b.until("end of execution", status+" == 'idle'")
 }
 
 // tooltip is the text of the tooltip that shows; empty for none.
@@ -294,7 +338,7 @@ func TestInBrowser(t *testing.T) {
 		t.Skip("opens a browser")
 	}
 	b := openBrowser(t)
-	open, _ := notebooks(t)
+	open, _ := notebooks(t, "smoke", false)
 	t.Run("quickstart", func(t *testing.T) {
 		b.t = t
 		open(b, "00_quickstart.ipynb")
@@ -325,13 +369,7 @@ func TestInBrowser(t *testing.T) {
 	t.Run("completion", func(t *testing.T) { // at the first Tab of a kernel
 		b.t = t
 		open(b, "05_parity.ipynb")
-		const cell = "document.querySelector('.jp-CodeCell .cm-content')"
-		b.until("editor", cell+"?.contains(document.activeElement)", func() { b.point(cell, 0, 0, true) })
-		const end, tab = "\ue00f\ue010", "\ue004" // Page Down, End
-		b.keys(end + "\nfunc scale() string { return cell.Sca")
-		b.keys(tab)
-		b.until("completion", "[...document.querySelectorAll('.jp-Completer-item')].some(e => e.textContent.trim().startsWith('Scale')) || "+
-			cell+".textContent.includes('return cell.Scale')")
+		b.completes()
 		b.picture("completion")
 	})
 	t.Run("retention", func(t *testing.T) {
@@ -352,7 +390,8 @@ func TestInBrowser(t *testing.T) {
 		}
 		b.until("lists to choose from", "document.querySelectorAll('.vega-bindings select').length == 2")
 		// shown is the width and gap that the chart's tooltip tells.
-		shown := told(`document.querySelector(".vega-bindings select").closest(".vega-embed").querySelector("canvas")`, `/width\D+(\d+)\s+gap\D+(\d+)/`)
+		shown := told(`document.querySelector(".vega-bindings select").closest(".vega-embed").querySelector("canvas")`,
+			`/width\D+(\d+)\s+gap\D+(\d+)/`)
 		chosen := func() string {
 			return b.script("return [...document.querySelectorAll('.vega-bindings select')]" +
 				".map(s => s.selectedOptions[0].textContent.trim()).join(' ')")

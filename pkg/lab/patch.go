@@ -16,6 +16,8 @@ type patch struct{ file, old, new string }
 // forgotten is what a cell says that has statements and no line for them.
 const forgotten = "A cell's statements stand below a line of %%: is it missing? Above it, or without it, are imports and definitions alone."
 
+const unparsed = "parser.SkipObjectResolution|parser.ParseComments) // |parser.AllErrors\n\tif err != nil {\n"
+
 // patches are what no flag of gonb v0.11.5 changes.
 var patches = map[string][]patch{"gonb": {
 	// It waits 12 s before it first asks whether gopls, which answers in .2 s, is there: a kernel's first Tab would take as long.
@@ -23,9 +25,8 @@ var patches = map[string][]patch{"gonb": {
 	// "go get" before each cell takes its time, may ask the network, and fails where neither that nor go.mod has a package.
 	{"internal/goexec/goexec.go", "AutoGet:         true", "AutoGet:         false"},
 	// Statements without %% are "expected declaration, found fmt".
-	{"internal/goexec/parser.go", "parser.ParseComments) // |parser.AllErrors\n	if err != nil {\n",
-		"parser.ParseComments)\n	if err != nil {\n" +
-			"		if strings.Contains(err.Error(), \"expected declaration\") {\n			err = errors.New(err.Error() + \"\\n\" + `" + forgotten + "`)\n		}\n"},
+	{"internal/goexec/parser.go", unparsed, unparsed + "\t\tif strings.Contains(err.Error(), \"expected declaration\") {\n" +
+		"\t\t\terr = errors.New(err.Error() + \"\\n\" + `" + forgotten + "`)\n\t\t}\n"},
 }}
 
 // patchPin is a digest of a tool's patches; empty for none.
