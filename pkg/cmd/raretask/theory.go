@@ -33,8 +33,8 @@ name or a YAML file), at the widths of its grid:
   N_crit      width from which the rarest task's first feature survives the frequent tasks F, or all others
 
 Where utilities tie, several encoders are best. Then retained and task loss are those of the encoder that prefers the more frequent
-task, so that they add up to N and to the loss, and their ranges over all best encoders stand beside them; N* is the width from which
-every best encoder keeps the feature, N_crit that from which some does, and the other ends stand beside them too.
+task, so that they add up to N and to the loss, and their ranges over all best encoders stand beside them; thresholds read 39-42: from
+39 on some best encoder keeps the feature, from 42 on every one does.
 
 With --json the keys are trace, frequent, widths, n_star, n_crit, and for the other ends n_star_some and n_crit_every. A SPEC with
 several mixtures has all of them under mixtures, in the order of the grid, and the first one's keys at the top.`,
@@ -209,7 +209,7 @@ func (c closedForm) print(out io.Writer) {
 	settings, _ := json.Marshal(m.Settings)
 	fmt.Fprintf(out, "%d tasks of %s %s, beta %g\n", m.Tasks, m.Family, settings, m.Frequency.Exponent)
 	fmt.Fprintf(out, "Tr M = %.5g; frequent tasks F: 1 … %d; N_crit %s against F, %s against all others\n\n",
-		c.Trace, len(c.Frequent), ends(c.NCritAll.Frequent, c.NCrit.Frequent), ends(c.NCritAll.Others, c.NCrit.Others))
+		c.Trace, len(c.Frequent), ends(c.NCrit.Frequent, c.NCritAll.Frequent), ends(c.NCrit.Others, c.NCritAll.Others))
 	fmt.Fprintln(w, "width N\tL*(N)\tL*/Tr M\ttasks kept\trarest task's loss\t")
 	for _, at := range c.Widths {
 		kept := 0
@@ -232,24 +232,27 @@ func (c closedForm) print(out io.Writer) {
 	for k, frequency := range m.Frequencies() {
 		fmt.Fprintf(w, "%d\t%.5f\t", k+1, frequency)
 		for _, features := range []string{"1", "2", "3"} {
-			fmt.Fprintf(w, "%s\t", ends(c.NStar[features][k], c.NStarSome[features][k]))
+			fmt.Fprintf(w, "%s\t", ends(c.NStarSome[features][k], c.NStar[features][k]))
 		}
 		for _, at := range c.Widths {
 			fmt.Fprintf(w, "%d\t", at.Retained[k])
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
 	w.Flush()
+	fmt.Fprint(out, "\nN*(m): the width from which the best encoder keeps m features of a task; 39-42: from 39 some best one does, from 42 every one,\n"+
+		"as utilities tie. n(N): how many features it keeps at width N.\n\n")
 }
 
-// ends shows a threshold: from every best encoder on, and in brackets from some, where ties make them differ.
-func ends(every, some int) string {
+// ends shows a threshold: from some best encoder on to every one, where ties make them differ.
+func ends(some, every int) string {
 	switch {
-	case every == 0 && some == 0:
+	case some == 0:
 		return "-"
-	case every == some:
+	case some == every:
 		return fmt.Sprint(every)
+	case every == 0:
+		return fmt.Sprintf("from %d", some)
 	}
-	return fmt.Sprintf("%d (%d)", every, some)
+	return fmt.Sprintf("%d-%d", some, every)
 }
