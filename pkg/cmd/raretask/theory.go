@@ -240,8 +240,8 @@ func (c closedForm) print(out io.Writer) {
 		fmt.Fprintln(w)
 	}
 	w.Flush()
-	fmt.Fprint(out, "\nN*(m): the width from which the best encoder keeps m features of a task; 39-42: from 39 some best one does, from 42 every one,\n"+
-		"as utilities tie. n(N): how many features it keeps at width N.\n\n")
+	fmt.Fprint(out, "\nN*(m): the width from which the best encoder keeps m features of a task; 39-42: from 39 some best one does,\n"+
+		"from 42 every one, as utilities tie. n(N): how many features it keeps at width N.\n\n")
 }
 
 // ends shows a threshold: from some best encoder on to every one, where ties make them differ.
