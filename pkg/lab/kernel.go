@@ -127,7 +127,7 @@ func (l *Lab) kernelFiles() map[string][]byte {
 	}
 	overrides := map[string]any{
 		"@jupyterlab/apputils-extension:notification": map[string]any{"fetchNews": "false", "checkForUpdates": false},
-		"@jupyterlab/apputils-extension:themes":       map[string]any{"adaptive-theme": true},                             // dark where the system is
+		"@jupyterlab/apputils-extension:themes":       map[string]any{"adaptive-theme": true},
 		"@jupyterlab/notebook-extension:tracker":      map[string]any{"codeCellConfig": map[string]any{"lineWrap": true}},
 		// gopls takes some seconds to load packages for the first Tab on a new machine, and an answer after 1 s would be dropped.
 		"@jupyterlab/completer-extension:manager": map[string]any{"providerTimeout": 30_000},
