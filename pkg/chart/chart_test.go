@@ -73,7 +73,9 @@ func panelRows(t *testing.T, f Chart, panel int) []map[string]string {
 		t.Fatal(err)
 	}
 	content := spec["concat"].([]any)[panel].(object)["data"].(object)["values"].(string)
-	records, err := csv.NewReader(strings.NewReader(content)).ReadAll()
+	reader := csv.NewReader(strings.NewReader(content))
+	reader.FieldsPerRecord = -1 // empty ones at the end are left out
+	records, err := reader.ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,7 @@ func panelRows(t *testing.T, f Chart, panel int) []map[string]string {
 	for _, record := range records[1:] {
 		row := map[string]string{}
 		for i, key := range records[0] {
-			row[key] = record[i]
+			row[key] = append(record, make([]string, len(records[0]))...)[i]
 		}
 		l, err := strconv.Atoi(row["l"])
 		if err != nil {
@@ -185,7 +187,7 @@ func TestIntervalBelowALogarithmicAxis(t *testing.T) {
 	f := Chart{Name: "log", Panels: []Panel{{Y: Axis{Log: true, Min: .01, Max: 1}, Layers: []Layer{
 		{Kind: Points, X: []float64{1, 2}, Y: []float64{.1, .2}, Low: []float64{-.1, math.NaN()}, High: []float64{.3, math.NaN()}}}}}}
 	text := vegaText(t, f)
-	for _, want := range []string{`isValid(datum.low) ? max(datum.low, 0.01) : null`, `"field":"from"`, `0,1,0.1,-0.1,0.3\n0,2,0.2,,\n`} {
+	for _, want := range []string{`isValid(datum.low) ? max(datum.low, 0.01) : null`, `"field":"from"`, `0,1,0.1,-0.1,0.3\n0,2,0.2\n`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the chart lacks %s:\n%s", want, text)
 		}

@@ -3,6 +3,7 @@ package figure
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/support/xslices"
 
@@ -60,19 +61,8 @@ func Fig1(law scaling.Law, name string, small, large, budgets []float64) (chart.
 			if err != nil {
 				return c, err
 			}
-			for _, region := range []struct {
-				name      string
-				color     int
-				low, high float64
-			}{
-				{"reached by both", reachedByBoth, split.ComputeSmall, top},
-				{"by the small one, with more data", byData, split.ComputeSmall - split.Data, split.ComputeSmall},
-				{"by larger models alone", byModel, split.ComputeLarge, split.ComputeLarge + split.Model},
-			} {
-				if region.high > region.low {
-					panel.Layers = append(panel.Layers, chosen(chart.Layer{Kind: chart.Band, Name: region.name, Color: region.color, X: []float64{s, l},
-						Low: []float64{region.low, region.low}, High: []float64{region.high, region.high}}, i, j, chart.Any))
-				}
+			for _, region := range regions(split, top, inTheEnd) {
+				panel.Layers = append(panel.Layers, chosen(region, i, j, chart.Any))
 			}
 		}
 		for k, b := range budgets {
@@ -89,6 +79,26 @@ func Fig1(law scaling.Law, name string, small, large, budgets []float64) (chart.
 	return c, nil
 }
 
+// inTheEnd and soFar are the names of what a small model reaches of a larger one's loss, where its limit is known, and where the end of its
+// training stands for that.
+var (
+	inTheEnd = [3]string{"reached by both", "by the small one, with more data", "by larger models alone"}
+	soFar    = [3]string{"reached by both", "by the small one, until its training ends", "by larger models, at most"}
+)
+
+// regions are the bands between two sizes of a split, below a top.
+func regions(s scaling.Split, top float64, names [3]string) (bands []chart.Layer) {
+	colors := [3]int{reachedByBoth, byData, byModel}
+	lows := [3]float64{s.ComputeSmall, s.ComputeSmall - s.Data, s.ComputeLarge}
+	for i, high := range [3]float64{top, s.ComputeSmall, s.ComputeLarge + s.Model} {
+		if low := lows[i]; high > low {
+			bands = append(bands, chart.Layer{Kind: chart.Band, Name: names[i], Color: colors[i], X: []float64{s.Small, s.Large},
+				Low: []float64{low, low}, High: []float64{high, high}})
+		}
+	}
+	return bands
+}
+
 func chosen(l chart.Layer, options ...int) chart.Layer {
 	l.Chosen = options
 	return l
@@ -101,7 +111,8 @@ func spent(law scaling.Law, n, budget float64) chart.Layer {
 
 // Capacity draws the same inside of runs of one mixture: the loss over compute 6·P·steps·batch, in which P is the weights a sample uses, by
 // width, with the budgets at which each width is the best of all; and by width the loss there and at the end of training, and for
-// bottlenecks that of the best encoder with the best decoders, L*(N). Of other nets the limit is not known.
+// bottlenecks that of the best encoder with the best decoders, L*(N). Of other nets the limit is not known: the end of training, which is
+// above it, stands for it. Two widths and a budget are the reader's to choose.
 func Capacity(runs results.Runs) (chart.Chart, error) {
 	reigns, err := claims.Reigns(runs)
 	if err != nil {
@@ -110,46 +121,105 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	loss, column := claims.WholeLoss(runs[0])
 	c := chart.Chart{Name: "capacity", Title: "The argument inside the toy", Columns: 2,
 		Caption: "Left: loss over compute (6 · weights that a sample uses · samples), means over seeds; diamonds: the middle of the " +
-			"budgets at which a width is the best of all. Right: the loss there, and the loss at the end of training."}
-	var limit []chart.Layer // where it is known
+			"budgets at which a width is the best of all. Right: the loss there, and the loss at the end of training. Between two widths: " +
+			"what the narrower one reaches of the wider one's loss. Triangles: both widths with the chosen budget."}
+	_, byWidth := results.By(runs, results.Width)
+	limits := chart.Panel{Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
+	limit, names := func(width int) float64 {
+		return claims.Over(byWidth[width], func(r *results.Run) float64 { return loss(r, r.Last()) }).Mean
+	}, soFar
 	if column == "full_loss" {
 		m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{column}})
 		if err != nil {
 			return chart.Chart{}, err
 		}
-		limit = append(limit, leastLoss(runs, m))
+		limits.Layers = append(limits.Layers, leastLoss(runs, m))
+		limit, names = m.OptimalLoss, inTheEnd
 		c.Subtitle = about(runs)
 		c.Caption += " Dashed: the least loss of each width, below which it can't come, however long it trains."
 	} else {
 		c.Name, c.Title = runs[0].Mixture.Family+"-capacity", "The argument where the limit is not known"
 	}
 	all := sizesOf(runs)
-	curves := chart.Panel{X: chart.Axis{Label: "compute (FLOPs)", Name: "compute", Log: true},
-		Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
+	limits.X = all.axis()
+	curves := chart.Panel{X: chart.Axis{Label: "compute (FLOPs)", Name: "compute", Log: true}, Y: limits.Y}
 	curves.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
-		cost := claims.FLOPs(runs[0])
-		over := overSteps(runs, 1, measure(loss), claims.Interval)
-		for i := range over.x {
-			over.x[i] *= cost
-		}
-		return []chart.Layer{over.layer(chart.Line, name, color)}
+		return []chart.Layer{overCompute(runs, measure(loss)).layer(chart.Line, name, color)}
 	})
+	closed := slices.DeleteFunc(reigns, func(r claims.Reign) bool { return r.Open })
 	bests := chart.Layer{Kind: chart.Points, Name: "best for its budget", Color: chart.Black, Shape: 4}
 	optimal := chart.Layer{Kind: chart.Points, Name: "best for its budget, L_C", Color: byData, Shape: 4}
-	_, byWidth := results.By(runs, results.Width)
-	size := func(width int) float64 { return float64(Size.Of(byWidth[width][0])) }
-	for _, r := range reigns {
-		if r.Open {
-			continue
-		}
-		bests.X, bests.Y = append(bests.X, math.Sqrt(r.From*r.To)), append(bests.Y, r.Loss)
-		optimal.X, optimal.Y = append(optimal.X, size(r.Width)), append(optimal.Y, r.Loss)
+	for _, r := range closed {
+		bests.X, bests.Y = append(bests.X, middle(r)), append(bests.Y, r.Loss)
+		optimal.X, optimal.Y = append(optimal.X, float64(Size.Of(byWidth[r.Width][0]))), append(optimal.Y, r.Loss)
 	}
 	curves.Layers = append(curves.Layers, bests)
-	limits := chart.Panel{X: all.axis(), Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
-	limits.Layers = append(limit, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
+	limits.Layers = append(limits.Layers, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
+	if len(closed) > 1 {
+		c.Choices = choices(closed)
+		spent, bands, err := compared(closed, byWidth, measure(loss), limit, names)
+		if err != nil {
+			return c, err
+		}
+		curves.Layers, limits.Layers = append(curves.Layers, spent...), append(bands, limits.Layers...)
+	}
 	c.Panels = []chart.Panel{curves, limits}
 	return c, nil
+}
+
+// choices offers the widths of reigns twice, as N_s and N_l, and the middles of their budgets.
+func choices(of []claims.Reign) []chart.Choice {
+	widths := xslices.Map(of, func(r claims.Reign) string { return fmt.Sprint(r.Width) })
+	budgets := xslices.Map(of, func(r claims.Reign) string { return fmt.Sprintf("%.2g", middle(r)) })
+	last := len(of) - 1
+	return []chart.Choice{{Name: "N_s", Options: widths, Start: max(0, last-2)}, {Name: "N_l", Options: widths, Start: last},
+		{Name: "FLOPs of each", Options: budgets, Start: last}}
+}
+
+// middle is the budget, in FLOPs, in the middle of a reign.
+func middle(r claims.Reign) float64 { return math.Sqrt(r.From * r.To) }
+
+// compared are the layers of choices: what each width has with each budget, as far as training went, and the regions of each two.
+func compared(of []claims.Reign, byWidth map[int]results.Runs, loss measure, limit func(width int) float64, names [3]string) (
+	spent, bands []chart.Layer, err error) {
+	top := 0.
+	optimal := map[float64]float64{}
+	size := func(r claims.Reign) float64 { return float64(Size.Of(byWidth[r.Width][0])) }
+	for _, r := range of {
+		top, optimal[size(r)] = max(top, r.Loss), r.Loss
+	}
+	for i, r := range of {
+		curve := overCompute(byWidth[r.Width], loss)
+		for k, b := range of {
+			at := slices.IndexFunc(curve.x, func(x float64) bool { return x >= middle(b) })
+			if at < 0 {
+				continue
+			}
+			l := chart.Layer{Kind: chart.Points, Name: "with the budget", Color: chart.Black, Shape: 3, X: curve.x[at : at+1],
+				Y: curve.mean()[at : at+1]}
+			spent = append(spent, chosen(l, i, chart.Any, k), chosen(l, chart.Any, i, k))
+		}
+		for j := i + 1; j < len(of); j++ {
+			s, err := scaling.NewSplit(size(r), size(of[j]), top, limit(r.Width), func(n float64) (float64, error) { return optimal[n], nil })
+			if err != nil {
+				return nil, nil, err
+			}
+			for _, region := range regions(s, top, names) {
+				bands = append(bands, chosen(region, i, j, chart.Any))
+			}
+		}
+	}
+	return spent, bands, nil
+}
+
+// overCompute is a loss of runs of one width over FLOPs.
+func overCompute(runs results.Runs, loss measure) means {
+	cost := claims.FLOPs(runs[0])
+	over := overSteps(runs, 1, loss, claims.Interval)
+	for i := range over.x {
+		over.x[i] *= cost
+	}
+	return over
 }
 
 // leastLoss is L*(N), as a line.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"raretask/pkg/chart"
+	"raretask/pkg/claims"
 	"raretask/pkg/scaling"
 	"raretask/pkg/spec"
 )
@@ -84,5 +85,43 @@ func TestCapacityWithoutALimit(t *testing.T) {
 	}
 	if _, err := Capacity(two); err == nil || !strings.Contains(err.Error(), "select one") {
 		t.Errorf("two rates of a width: %v", err)
+	}
+}
+
+// Of two widths the regions join: from the top to L_C(N_s), from there to the narrower one's end, and from that to L_C(N_l), where it is
+// lower.
+func TestCapacityCompares(t *testing.T) {
+	runs := quantized([]int{2, 4, 8, 16}, 3)
+	c, err := Capacity(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reigns, err := claims.Reigns(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reigns = slices.DeleteFunc(reigns, func(r claims.Reign) bool { return r.Open })
+	if len(c.Choices) != 3 || c.Choices[0].Name != "N_s" || len(c.Choices[0].Options) < 2 {
+		t.Fatalf("choices %+v of %d reigns", c.Choices, len(reigns))
+	}
+	seen := 0
+	for _, l := range c.Panels[1].Layers {
+		if l.Kind != chart.Band || l.Name != soFar[1] && l.Name != soFar[2] {
+			continue
+		}
+		seen++
+		if len(reigns) != len(c.Choices[0].Options) {
+			t.Fatalf("%d reigns, %d widths to choose from", len(reigns), len(c.Choices[0].Options))
+		}
+		small, large := reigns[l.Chosen[0]], reigns[l.Chosen[1]]
+		if small.Width >= large.Width {
+			t.Errorf("from N = %d to %d", small.Width, large.Width)
+		}
+		if l.Name == soFar[1] && l.High[0] != small.Loss || l.Name == soFar[2] && l.Low[0] != large.Loss {
+			t.Errorf("%s, N = %d to %d: %g to %g, L_C %g and %g", l.Name, small.Width, large.Width, l.Low[0], l.High[0], small.Loss, large.Loss)
+		}
+	}
+	if seen == 0 {
+		t.Error("no regions")
 	}
 }
