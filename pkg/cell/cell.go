@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -204,14 +205,59 @@ func Show(f chart.Chart, err error) {
 		}
 		return
 	}
+	display(Must(f.VegaLite()), f.Title, f.Caption)
+}
+
+// Vega displays a chart of one's own: its description in Vega-Lite 5, as JSON. Data stand in it, in "data": {"values": …}, since cells
+// reach no network. Outside of a notebook it prints the description.
+//
+//	cell.Vega(`{"mark": "bar", "data": {"values": [{"a": 1}, {"a": 2}]}, "encoding": {"x": {"field": "a", "type": "quantitative"}}}`)
+func Vega(description string) {
+	var spec map[string]any
+	if err := json.Unmarshal([]byte(description), &spec); err != nil {
+		Check(fmt.Errorf("cell.Vega: the description is not JSON: %w", err))
+	}
+	if !gonbui.IsNotebook {
+		fmt.Println(description)
+		return
+	}
+	title, _ := spec["title"].(string)
+	caption, _ := spec["description"].(string)
+	display(withoutNull(spec).(map[string]any), title, caption)
+}
+
+// withoutNull drops what is null, which gob has no word for and Vega-Lite reads as nothing said.
+func withoutNull(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			if v[key] = withoutNull(inner); v[key] == nil {
+				delete(v, key)
+			}
+		}
+	case []any:
+		kept := []any{}
+		for _, inner := range v {
+			if inner = withoutNull(inner); inner != nil {
+				kept = append(kept, inner)
+			}
+		}
+		return kept
+	}
+	return value
+}
+
+// display shows a chart in Vega-Lite, and its caption below it.
+func display(spec map[string]any, title, caption string) {
 	gob.Register(map[string]any{}) // gonbui sends nested JSON, which it encodes by gob
 	gob.Register([]any{})
+	about := strings.Trim(title+". "+caption, ". ")
 	gonbui.SendData(&protocol.DisplayData{
-		Data:     map[protocol.MIMEType]any{chart.MIME: Must(f.VegaLite()), protocol.MIMETextPlain: f.Title},
-		Metadata: map[string]any{"image/png": map[string]any{"alt": f.Title + ". " + f.Caption}},
+		Data:     map[protocol.MIMEType]any{chart.MIME: spec, protocol.MIMETextPlain: cmp.Or(title, "a chart")},
+		Metadata: map[string]any{"image/png": map[string]any{"alt": about}},
 	})
-	if f.Caption != "" {
-		gonbui.DisplayMarkdown("*" + f.Caption + "*")
+	if caption != "" {
+		gonbui.DisplayMarkdown("*" + caption + "*")
 	}
 	gonbui.Sync() // GoNB drops what it has not read when the cell's program ends, and reading a large chart takes it a while
 }
