@@ -21,7 +21,7 @@ COPY --from=go /usr/local/go /usr/local/go
 RUN cd /usr/local/go && rm -rf api doc misc test
 
 # The Python environment, the kernel and the plugin, from as little of the code as sets them up; what they were built from is left behind.
-# BACKEND=xla:cuda adds the plugin for GPUs: go-xla installs it only where it sees a device, which no build has.
+# BACKEND=xla:cuda adds the plugin for GPUs; go-xla installs it only where nvidia-smi tells of one, as it does in this build.
 ARG BACKEND=xla:cpu
 COPY go.mod go.sum ./
 COPY pkg/backend pkg/backend
@@ -30,8 +30,8 @@ COPY pkg/cmd/raretask/main.go pkg/cmd/raretask/progress.go pkg/cmd/raretask/setu
 COPY notebooks/requirements.txt notebooks/
 RUN export GOCACHE=/tmp/cache GOPATH=/tmp/go PIP_NO_CACHE_DIR=1 \
  && go run ./pkg/cmd/raretask setup \
- && if [ "$BACKEND" = xla:cuda ]; then touch /dev/nvidia0; fi \
- && GOMLX_BACKEND=$BACKEND go run ./pkg/cmd/raretask setup \
+ && printf '#!/bin/sh\necho NVIDIA-SMI\n' >/tmp/nvidia-smi && chmod +x /tmp/nvidia-smi \
+ && PATH=$PATH:/tmp GOMLX_BACKEND=$BACKEND go run ./pkg/cmd/raretask setup \
  && rm -rf .raretask/jupyter ~/.cache ~/.config /tmp/*
 
 # The figure makes the caches hold what cells need, and is a test of the image. Any user may write to them, and as go removes what it
@@ -39,6 +39,7 @@ RUN export GOCACHE=/tmp/cache GOPATH=/tmp/go PIP_NO_CACHE_DIR=1 \
 COPY . .
 RUN umask 0 \
  && go build -ldflags='-s -w' -o /usr/local/bin/raretask ./pkg/cmd/raretask \
+ && chmod 755 /usr/local/bin/raretask \
  && go build ./pkg/... ./tasks/... \
  && RARETASK_RESULTS=/tmp/results raretask reproduce fig2 --scale smoke --out /tmp/figures \
  && find /go/pkg/mod/cache/download -name '*.zip' -delete \
