@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,11 +19,18 @@ const firstPage = "lab/tree/00_quickstart.ipynb"
 
 var hidden = []string{"data", "figures", "requirements.*", "__pycache__", "*.pyc", ".DS_Store", "*~"}
 
-// Serve runs JupyterLab on the checkout's notebooks until ctx ends, at a loopback address and behind a token; ready gets its
+// listenVar names the address that JupyterLab listens on. The image sets it and nothing else does: all of a container's addresses are its
+// own, and its host publishes the ports that it chooses.
+const listenVar = "RARETASK_LISTEN"
+
+const loopback = "127.0.0.1"
+
+// Serve runs JupyterLab on the checkout's notebooks until ctx ends, at the loopback address and behind a token; ready gets its
 // address. When the port is taken the next free one is used. The lab must have been set up.
 func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(address string)) error {
-	args := []string{"-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=" + strconv.Itoa(port),
-		"--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"), "--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
+	args := []string{"-m", "jupyterlab", "--ServerApp.ip=" + cmp.Or(os.Getenv(listenVar), loopback),
+		"--ServerApp.port=" + strconv.Itoa(port), "--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"),
+		"--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
 		"--LabApp.extension_manager=readonly", // the other one asks the network
 		"--LabApp.default_url=/" + firstPage}
 	for _, glob := range hidden {
@@ -63,7 +71,8 @@ func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(addr
 	}
 }
 
-// address reads what a server tells about itself, and checks that it listens: it tells a little before it does.
+// address reads what a server tells about itself, and checks that it listens: it tells a little before it does. A container's own name
+// means nothing to its host, which publishes the port at its loopback address, too.
 func address(info string) string {
 	content, err := os.ReadFile(info)
 	var server struct{ URL, Token string }
@@ -74,10 +83,11 @@ func address(info string) string {
 	if err != nil {
 		return ""
 	}
+	at.Host = net.JoinHostPort(loopback, at.Port())
 	conn, err := net.Dial("tcp", at.Host)
 	if err != nil {
 		return ""
 	}
 	conn.Close()
-	return server.URL + firstPage + "?token=" + server.Token
+	return at.String() + firstPage + "?token=" + server.Token
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -250,6 +251,7 @@ func TestReproduceJSON(t *testing.T) {
 func TestLabServesUntilInterrupted(t *testing.T) {
 	ready(t)
 	cmd := exec.Command(binary(t), "lab", "--no-browser", "--json", "--port", "18881")
+	cmd.Env = append(os.Environ(), "RARETASK_LISTEN=") // which the image alone sets
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -269,6 +271,11 @@ func TestLabServesUntilInterrupted(t *testing.T) {
 	_, token, _ := strings.Cut(page, "?")
 	if !strings.HasPrefix(base, "http://127.0.0.1:") || len(token) < len("token=")+20 {
 		t.Fatalf("address %s; want loopback, a page and a token", server.URL)
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(base, "http://"), ":")
+	if conn, err := net.Dial("tcp", "127.0.0.2:"+strings.TrimSuffix(port, "/")); err == nil {
+		conn.Close()
+		t.Error("it listens on more than 127.0.0.1")
 	}
 	for query, want := range map[string]int{"?" + token: http.StatusOK, "": http.StatusForbidden} {
 		response, err := http.Get(base + "api/kernelspecs" + query)
