@@ -330,6 +330,11 @@ func (f *Fitted) notes(points []Point) (notes []string) {
 		}
 	}
 	slices.Sort(notes)
+	if _, off := outliers(points, f.Law); len(off) > 0 {
+		sizes := list(distinct(xslices.Map(off, func(p Point) float64 { return p.N })))
+		note("%d of %d points, of sizes %s, lie more than %.0f times as far from the law as points scatter: the fit gives them little weight",
+			len(off), len(points), sizes, float64(farOff))
+	}
 	if e := f.Extrapolation; e != nil && e.Worst > 5*max(f.Scatter, delta) {
 		note("without sizes above %.3g the law misses them by up to %.2g%%, where points scatter by %.2g%%", e.Above, 100*e.Worst, 100*f.Scatter)
 	}
@@ -466,9 +471,30 @@ func distances(points []Point, law Law) []float64 {
 	return xslices.Map(points, func(p Point) float64 { return math.Abs(math.Log(law.Loss(p.N, p.D) / p.Loss)) })
 }
 
+// farOff is how many standard deviations of the others make a point an outlier, and few the share of points that can be.
+const farOff, few = 10, .05
+
+// outliers parts points into those near a law and a few far off. Where more are far off than few, none is: then it is the law that misses.
+func outliers(points []Point, law Law) (near, off []Point) {
+	distance := distances(points, law)
+	scatter := deviation * Median(distance)
+	for i, p := range points {
+		if distance[i] > farOff*max(scatter, delta) {
+			off = append(off, p)
+		} else {
+			near = append(near, p)
+		}
+	}
+	if float64(len(off)) > few*float64(len(points)) {
+		return points, nil
+	}
+	return near, off
+}
+
 // broken looks for what is left of ln loss after the fit and is no noise: a smooth function of ln N and ln D that explains much of it, and
-// is no less than systematic.
+// is no less than systematic. Outliers are none of it: a few of them make any function look smooth.
 func broken(points []Point, law Law) *Trouble {
+	points, _ = outliers(points, law)
 	p := newProblem(points)
 	terms := monomials(p)
 	n, k := len(points), len(terms)
