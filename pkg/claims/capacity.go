@@ -75,6 +75,17 @@ func Reigns(runs results.Runs) ([]Reign, error) {
 	return all, nil
 }
 
+// SmallerThan returns N_s*(eps) of the paper's Definition 2, the largest width whose limit is more than eps above what a wider net has at
+// the budgets for which it is the best; 0 where none is.
+func SmallerThan(limit func(width int) float64, large Reign, eps float64) int {
+	for n := large.Width - 1; n > 0; n-- {
+		if limit(n) > large.Loss+eps {
+			return n
+		}
+	}
+	return 0
+}
+
 // Floor is how near to the best encoder's loss a width comes, and how fast losses fall from it to twice the width.
 type Floor struct {
 	Width  int

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"raretask/pkg/results"
+	"raretask/pkg/scaling"
 	"raretask/pkg/spec"
 )
 
@@ -49,5 +50,15 @@ func TestFloorsAndReigns(t *testing.T) {
 	if err != nil || len(reigns) != 3 || !reigns[0].Open || reigns[1].Open || !reigns[2].Open || reigns[1].Width != 16 ||
 		!(reigns[0].To < reigns[1].To && reigns[1].Loss < reigns[0].Loss) {
 		t.Errorf("%+v, %v", reigns, err)
+	}
+}
+
+func TestSmallerThan(t *testing.T) {
+	limit := func(width int) float64 { return 1 / float64(width) }
+	large := Reign{scaling.Reign{Loss: .099}, 32} // above 1/11, below 1/10
+	for eps, want := range map[float64]int{0: 10, .1: 5, .5: 1, 1: 0, -1: 31} {
+		if got := SmallerThan(limit, large, eps); got != want {
+			t.Errorf("N_s*(%g) = %d, want %d", eps, got, want)
+		}
 	}
 }

@@ -162,6 +162,14 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 			return c, err
 		}
 		curves.Layers, limits.Layers = append(curves.Layers, spent...), append(bands, limits.Layers...)
+		if column == "full_loss" { // else only the trained widths' are known
+			for j, r := range closed {
+				if n := claims.SmallerThan(limit, r, 0); n > 0 {
+					rule := rule("N_s*(0)", []float64{float64(n)}, nil)
+					limits.Layers = append(limits.Layers, chosen(rule, chart.Any, j, chart.Any))
+				}
+			}
+		}
 	}
 	c.Panels = []chart.Panel{curves, limits}
 	return c, nil
