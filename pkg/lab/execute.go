@@ -253,6 +253,9 @@ func (e *execution) collect(c cell, seconds float64) error {
 			e.drawn = append(e.drawn, Figure{Name: name, Title: c.heading})
 		}
 		figure := &e.drawn[i]
+		if slices.Contains(c.tags, name) { // rather than a cell that draws it by the way
+			figure.Title = c.heading
+		}
 		if path := filepath.Join("figures", file.Name()); !slices.Contains(figure.Files, path) {
 			figure.Files = append(figure.Files, path)
 		}

@@ -75,12 +75,13 @@ func (l *Lab) WriteGallery(ctx context.Context, job Job, drawn []Figure, about C
 	}
 	gallery := struct {
 		Colophon
-		Scale   string
-		Figures []shown
-		Pages   []page
-	}{about, job.Scale, nil, pages}
+		Scale     string
+		Published bool
+		Figures   []shown
+		Pages     []page
+	}{about, job.Scale, job.Published, nil, pages}
 	for _, f := range figures {
-		gallery.Figures = append(gallery.Figures, shown{f, caption(job.Out, f.Name), pageOf(f.Name, pages)})
+		gallery.Figures = append(gallery.Figures, shown{f, caption(job.Out, f.Name), pageOf(f.Name, pages, notebooks)})
 	}
 	for i, p := range pages {
 		at := struct {
@@ -182,14 +183,20 @@ func caption(out, figure string) string {
 	return chart.Description
 }
 
-// pageOf is the address of the chart in the page that shows it.
-func pageOf(figure string, pages []page) string {
+// pageOf is the address of the chart in a page that shows it, that of the notebook whose cell is tagged with it before others.
+func pageOf(figure string, pages []page, notebooks []notebook) (address string) {
 	for _, p := range pages {
-		if strings.Contains(string(p.Body), fmt.Sprintf("id=%q", template.HTMLEscapeString(figure))) {
-			return p.Name + "#" + figure
+		if !strings.Contains(string(p.Body), fmt.Sprintf("id=%q", template.HTMLEscapeString(figure))) {
+			continue
+		}
+		address = p.Name + "#" + figure
+		if slices.ContainsFunc(notebooks, func(n notebook) bool {
+			return filepath.Base(n.path) == p.Notebook && slices.ContainsFunc(n.cells, func(c cell) bool { return slices.Contains(c.tags, figure) })
+		}) {
+			break
 		}
 	}
-	return ""
+	return address
 }
 
 // kindOf is what a figure's file is, by its ending: SVG, PNG, CSV.

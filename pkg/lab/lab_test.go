@@ -366,8 +366,9 @@ func TestPatchedKernel(t *testing.T) {
 
 func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 	l := ready(t)
-	path := writeNotebook(t, text("# The first figure"), code("import \"raretask/pkg/backend\"", "setup"),
+	path := writeNotebook(t, text("# By the way"), code("import \"raretask/pkg/backend\"", "setup"),
 		code("%%\nfmt.Println(backend.Setup, os.Getenv(\"RARETASK_SCALE\"), os.Getenv(\"RARETASK_PUBLISHED\"))"),
+		code(strings.ReplaceAll(draw, "NAME", "fig2a")), text("# The first figure"),
 		code(strings.ReplaceAll(draw, "NAME", "fig2a"), "fig2a"))
 	before, err := os.ReadFile(path)
 	if err != nil {
@@ -382,8 +383,8 @@ func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 	if len(figures) != 1 || figures[0].Name != "fig2a" || figures[0].Title != "The first figure" || figures[0].Seconds <= 0 {
 		t.Errorf("figures %+v", figures)
 	}
-	if !last.Done || last.Step != 3 || last.Total != 3 {
-		t.Errorf("last event %+v; want the last of 3 cells done", last)
+	if !last.Done || last.Step != 4 || last.Total != 4 {
+		t.Errorf("last event %+v; want the last of 4 cells done", last)
 	}
 	if svg, _ := os.ReadFile(filepath.Join(job.Out, "figures", "fig2a.svg")); string(svg) != "<svg/>" {
 		t.Errorf("figure's file holds %q", svg)
@@ -406,6 +407,19 @@ func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {
 	for _, want := range []string{`src="figures/fig2a.svg"`, `alt="The first figure"`, `href="try.ipynb"`, "smoke"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("index page lacks %s", want)
+		}
+	}
+}
+
+// A figure that several pages show is linked to where its own cell is.
+func TestGalleryLinksToTheFiguresCell(t *testing.T) {
+	pages := []page{{Notebook: "a.ipynb", Name: "a.html", Body: `<figure id="fig1">`},
+		{Notebook: "b.ipynb", Name: "b.html", Body: `<figure id="fig1">`},
+		{Notebook: "c.ipynb", Name: "c.html", Body: `<figure id="fig1"><figure id="mine">`}}
+	notebooks := []notebook{{path: "x/a.ipynb"}, {path: "x/b.ipynb", cells: []cell{{tags: []string{"fig1"}}}}, {path: "x/c.ipynb"}}
+	for figure, want := range map[string]string{"fig1": "b.html#fig1", "mine": "c.html#mine", "fig2": ""} {
+		if got := pageOf(figure, pages, notebooks); got != want {
+			t.Errorf("%s is at %q, want %q", figure, got, want)
 		}
 	}
 }
