@@ -1,5 +1,5 @@
 # raretask with everything it needs, so that nothing is fetched at run time. README, "In a container", says how it is used; .ci/image
-# builds and tries it, and .ci/pin writes the digests of the bases here, where a registry can be asked.
+# builds and tries it, and .ci/pin writes the digests of the bases here, which go by tag until then.
 FROM golang:1.26.8-bookworm AS go
 
 FROM debian:12.15-slim AS base

@@ -22,7 +22,8 @@ make_user() {
 
 type -P -- "${1:-bash}" >/dev/null || set -- raretask "$@"
 [ $# -gt 0 ] || set -- bash
-# All addresses of a container are its own, and its host publishes what it chooses; but Apptainer and Singularity share the host's.
+# All addresses of a container are its own, and its host publishes what it chooses; but Apptainer and Singularity share the host's. So does
+# docker run --network host, which can't be told from here: README says what to set.
 [ -n "$APPTAINER_CONTAINER$SINGULARITY_CONTAINER" ] || export RARETASK_LISTEN="${RARETASK_LISTEN:-0.0.0.0}"
 hooks start-notebook.d
 

@@ -208,41 +208,41 @@ func Show(f chart.Chart, err error) {
 	display(Must(f.VegaLite()), f.Title, f.Caption)
 }
 
-// Vega displays a chart of one's own: its description in Vega-Lite 5, as JSON. Data stand in it, in "data": {"values": …}, since cells
-// reach no network. Outside of a notebook it prints the description.
+// Vega displays a chart of one's own: its description in Vega-Lite 5, as JSON. Data stand in it, in "data": {"values": …}, so that the
+// notebook draws it without a network. Outside of a notebook it prints the description.
 //
 //	cell.Vega(`{"mark": "bar", "data": {"values": [{"a": 1}, {"a": 2}]}, "encoding": {"x": {"field": "a", "type": "quantitative"}}}`)
 func Vega(description string) {
 	var spec map[string]any
 	if err := json.Unmarshal([]byte(description), &spec); err != nil {
-		Check(fmt.Errorf("cell.Vega: the description is not JSON: %w", err))
+		Check(fmt.Errorf("cell.Vega: want a JSON object: %w", err))
 	}
 	if !gonbui.IsNotebook {
 		fmt.Println(description)
 		return
 	}
-	title, _ := spec["title"].(string)
+	title, named := spec["title"].(string)
+	if object, ok := spec["title"].(map[string]any); ok && !named {
+		title, _ = object["text"].(string)
+	}
 	caption, _ := spec["description"].(string)
-	display(withoutNull(spec).(map[string]any), title, caption)
+	display(sendable(spec).(map[string]any), title, caption)
 }
 
-// withoutNull drops what is null, which gob has no word for and Vega-Lite reads as nothing said.
-func withoutNull(value any) any {
+// sendable has an empty list in the place of null, by which Vega-Lite is told to leave something out: gob has no word for null, and makes
+// nil of an empty list, which is null in JSON.
+func sendable(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
 		for key, inner := range v {
-			if v[key] = withoutNull(inner); v[key] == nil {
-				delete(v, key)
-			}
+			v[key] = sendable(inner)
 		}
 	case []any:
-		kept := []any{}
-		for _, inner := range v {
-			if inner = withoutNull(inner); inner != nil {
-				kept = append(kept, inner)
-			}
+		for i, inner := range v {
+			v[i] = sendable(inner)
 		}
-		return kept
+	case nil:
+		return []any{}
 	}
 	return value
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/png"
 	"os"
@@ -26,8 +27,8 @@ f := chart.Chart{Name: "sample", Title: "δ_F, s̃_r, ‖G_F‖", Caption: "What
 		{Kind: chart.Line, Name: "β = 1", X: []float64{1, 2, 3, 4}, Y: []float64{.1, .5, math.NaN(), .2}},
 		{Kind: chart.Points, Name: "β = 1", X: []float64{1, 2}, Y: []float64{.1, .5}, Low: []float64{0, .4}, High: []float64{.2, .6}}}}}}
 cell.Show(f, nil)
-cell.Vega(` + "`" + `{"data": {"values": [{"a": 1, "b": null, "c": [[null]]}, null]}, "mark": "bar",
-	"encoding": {"x": {"field": "a", "type": "quantitative"}}}` + "`" + `)`
+cell.Vega(` + "`" + `{"data": {"values": [{"a": 1, "b": null}, {"a": 2}]}, "mark": "bar", "title": {"text": "Mine"},
+	"encoding": {"x": {"field": "a", "type": "quantitative", "axis": null, "scale": {"domain": [null, 5]}}}}` + "`" + `)`
 
 // A shown chart comes out of an executed notebook interactive, as a picture with a description, and as files of every kind.
 func TestShownChartsAreDrawn(t *testing.T) {
@@ -90,6 +91,10 @@ func TestShownChartsAreDrawn(t *testing.T) {
 	}
 	if len(found) != 2 || found[1]["image/png"] == nil {
 		t.Fatalf("%d charts in the executed notebook, want 2 with pictures", len(found))
+	}
+	x := found[1][chart.MIME].(map[string]any)["encoding"].(map[string]any)["x"].(map[string]any)
+	if axis, told := x["axis"]; !told || axis != nil || fmt.Sprint(x["scale"]) != "map[domain:[<nil> 5]]" {
+		t.Errorf("what is null doesn't arrive as null: %v", x)
 	}
 	inline, _ := found[0]["image/png"].(string)
 	if same, err := base64.StdEncoding.DecodeString(strings.TrimSpace(inline)); err != nil || !bytes.Equal(same, picture) {

@@ -2,7 +2,11 @@ package claims
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/results"
 	"raretask/pkg/scaling"
@@ -38,6 +42,19 @@ func WholeLoss(r *results.Run) (loss Bits, column string) {
 
 // Reigns returns the frontier of runs of one mixture, of the loss of the mixture over compute.
 func Reigns(runs results.Runs) ([]Reign, error) {
+	curves, err := LossCurves(runs)
+	if err != nil {
+		return nil, err
+	}
+	width := map[float64]int{}
+	for w, c := range curves {
+		width[c.N] = w
+	}
+	return xslices.Map(scaling.Frontier(slices.Collect(maps.Values(curves))), func(r scaling.Reign) Reign { return Reign{r, width[r.N]} }), nil
+}
+
+// LossCurves returns the loss of the mixture over training, by width: means over seeds.
+func LossCurves(runs results.Runs) (map[int]scaling.Curve, error) {
 	if len(runs) == 0 {
 		return nil, fmt.Errorf("claims: no runs")
 	}
@@ -45,9 +62,8 @@ func Reigns(runs results.Runs) ([]Reign, error) {
 	if err := runs.Need(results.Design{Vary: []string{"net.width", "train.rate"}, Columns: []string{column}}); err != nil {
 		return nil, err
 	}
-	var curves []scaling.Curve
+	curves := map[int]scaling.Curve{}
 	widths, byWidth := results.By(runs, results.Width)
-	width := map[float64]int{}
 	for _, w := range widths {
 		own := byWidth[w]
 		if rates, _ := results.By(own, results.Rate); len(rates) > 1 {
@@ -55,7 +71,6 @@ func Reigns(runs results.Runs) ([]Reign, error) {
 		}
 		used, _ := own[0].New().Cost()
 		c := scaling.Curve{N: float64(used)}
-		width[c.N] = w
 		for i, step := range own[0].Steps {
 			e := Over(own, func(r *results.Run) float64 { return loss(r, i) })
 			if step == 0 || e.Failed > 0 {
@@ -66,13 +81,9 @@ func Reigns(runs results.Runs) ([]Reign, error) {
 		if len(c.D) < 2 {
 			return nil, fmt.Errorf("claims: width %d has %d evaluations that all seeds passed: want two at least", w, len(c.D))
 		}
-		curves = append(curves, c)
+		curves[w] = c
 	}
-	var all []Reign
-	for _, r := range scaling.Frontier(curves) {
-		all = append(all, Reign{r, width[r.N]})
-	}
-	return all, nil
+	return curves, nil
 }
 
 // SmallerThan returns N_s*(eps) of the paper's Definition 2, the largest width whose limit is more than eps above what a wider net has at

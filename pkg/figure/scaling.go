@@ -3,7 +3,6 @@ package figure
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/gomlx/gomlx/support/xslices"
 
@@ -122,21 +121,24 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	c := chart.Chart{Name: "capacity", Title: "The argument inside the toy", Columns: 2,
 		Caption: "Left: loss over compute (6 · weights that a sample uses · samples), means over seeds; diamonds: the middle of the " +
 			"budgets at which a width is the best of all. Right: the loss there, and the loss at the end of training. Between two widths: " +
-			"what the narrower one reaches of the wider one's loss. Triangles: both widths with the chosen budget."}
-	_, byWidth := results.By(runs, results.Width)
+			"what the narrower one reaches of the wider one's loss. Triangles: both widths with the chosen budget, where their training " +
+			"goes that far."}
+	of := contest{guess: 1, names: soFar, byWidth: map[int]results.Runs{}}
+	_, of.byWidth = results.By(runs, results.Width)
+	of.limit = func(width int) float64 {
+		return claims.Over(of.byWidth[width], func(r *results.Run) float64 { return loss(r, r.Last()) }).Mean
+	}
 	limits := chart.Panel{Y: chart.Axis{Label: "loss of the mixture", Name: "loss", Log: true}}
-	limit, names := func(width int) float64 {
-		return claims.Over(byWidth[width], func(r *results.Run) float64 { return loss(r, r.Last()) }).Mean
-	}, soFar
 	if column == "full_loss" {
 		m, err := claims.Theory(runs, results.Design{Vary: []string{"net.width"}, Columns: []string{column}})
 		if err != nil {
 			return chart.Chart{}, err
 		}
 		limits.Layers = append(limits.Layers, leastLoss(runs, m))
-		limit, names = m.OptimalLoss, inTheEnd
+		of.limit, of.names, of.guess, of.known = m.OptimalLoss, inTheEnd, m.Trace(), true
 		c.Subtitle = about(runs)
-		c.Caption += " Dashed: the least loss of each width, below which it can't come, however long it trains."
+		c.Caption += " Dashed curve: the least loss of each width, below which it can't come, however long it trains; dashed upright: " +
+			"N_s*(0), the largest width whose least loss is above what the chosen N_l has where it is the best."
 	} else {
 		c.Name, c.Title = runs[0].Mixture.Family+"-capacity", "The argument where the limit is not known"
 	}
@@ -144,90 +146,107 @@ func Capacity(runs results.Runs) (chart.Chart, error) {
 	limits.X = all.axis()
 	curves := chart.Panel{X: chart.Axis{Label: "compute (FLOPs)", Name: "compute", Log: true}, Y: limits.Y}
 	curves.Layers = all.each(runs, func(name string, color int, runs results.Runs) []chart.Layer {
-		return []chart.Layer{overCompute(runs, measure(loss)).layer(chart.Line, name, color)}
+		cost := claims.FLOPs(runs[0])
+		over := overSteps(runs, 1, measure(loss), claims.Interval)
+		for i := range over.x {
+			over.x[i] *= cost
+		}
+		return []chart.Layer{over.layer(chart.Line, name, color)}
 	})
-	closed := slices.DeleteFunc(reigns, func(r claims.Reign) bool { return r.Open })
 	bests := chart.Layer{Kind: chart.Points, Name: "best for its budget", Color: chart.Black, Shape: 4}
 	optimal := chart.Layer{Kind: chart.Points, Name: "best for its budget, L_C", Color: byData, Shape: 4}
-	for _, r := range closed {
+	for _, r := range reigns {
+		if r.Open {
+			continue
+		}
 		bests.X, bests.Y = append(bests.X, middle(r)), append(bests.Y, r.Loss)
-		optimal.X, optimal.Y = append(optimal.X, float64(Size.Of(byWidth[r.Width][0]))), append(optimal.Y, r.Loss)
+		optimal.X, optimal.Y = append(optimal.X, of.size(r)), append(optimal.Y, r.Loss)
+		if r.Loss <= of.guess { // else it is at its best before it has learned anything
+			of.reigns = append(of.reigns, r)
+		}
 	}
 	curves.Layers = append(curves.Layers, bests)
 	limits.Layers = append(limits.Layers, atEnd(runs, measure(loss), claims.Interval).layer(chart.Points, "end of training", byModel), optimal)
-	if len(closed) > 1 {
-		c.Choices = choices(closed)
-		spent, bands, err := compared(closed, byWidth, measure(loss), limit, names)
+	if len(of.reigns) > 1 {
+		c.Choices = of.choices()
+		spent, err := of.spent(runs)
+		if err != nil {
+			return c, err
+		}
+		bands, err := of.regions()
 		if err != nil {
 			return c, err
 		}
 		curves.Layers, limits.Layers = append(curves.Layers, spent...), append(bands, limits.Layers...)
-		if column == "full_loss" { // else only the trained widths' are known
-			for j, r := range closed {
-				if n := claims.SmallerThan(limit, r, 0); n > 0 {
-					rule := rule("N_s*(0)", []float64{float64(n)}, nil)
-					limits.Layers = append(limits.Layers, chosen(rule, chart.Any, j, chart.Any))
-				}
-			}
-		}
 	}
 	c.Panels = []chart.Panel{curves, limits}
 	return c, nil
 }
 
-// choices offers the widths of reigns twice, as N_s and N_l, and the middles of their budgets.
-func choices(of []claims.Reign) []chart.Choice {
-	widths := xslices.Map(of, func(r claims.Reign) string { return fmt.Sprint(r.Width) })
-	budgets := xslices.Map(of, func(r claims.Reign) string { return fmt.Sprintf("%.2g", middle(r)) })
-	last := len(of) - 1
-	return []chart.Choice{{Name: "N_s", Options: widths, Start: max(0, last-2)}, {Name: "N_l", Options: widths, Start: last},
-		{Name: "FLOPs of each", Options: budgets, Start: last}}
+// contest is what Capacity compares of widths.
+type contest struct {
+	reigns  []claims.Reign
+	byWidth map[int]results.Runs
+	limit   func(width int) float64
+	known   bool    // the limit, of any width
+	guess   float64 // loss of predicting nothing
+	names   [3]string
 }
 
 // middle is the budget, in FLOPs, in the middle of a reign.
 func middle(r claims.Reign) float64 { return math.Sqrt(r.From * r.To) }
 
-// compared are the layers of choices: what each width has with each budget, as far as training went, and the regions of each two.
-func compared(of []claims.Reign, byWidth map[int]results.Runs, loss measure, limit func(width int) float64, names [3]string) (
-	spent, bands []chart.Layer, err error) {
-	top := 0.
-	optimal := map[float64]float64{}
-	size := func(r claims.Reign) float64 { return float64(Size.Of(byWidth[r.Width][0])) }
-	for _, r := range of {
-		top, optimal[size(r)] = max(top, r.Loss), r.Loss
-	}
-	for i, r := range of {
-		curve := overCompute(byWidth[r.Width], loss)
-		for k, b := range of {
-			at := slices.IndexFunc(curve.x, func(x float64) bool { return x >= middle(b) })
-			if at < 0 {
-				continue
-			}
-			l := chart.Layer{Kind: chart.Points, Name: "with the budget", Color: chart.Black, Shape: 3, X: curve.x[at : at+1],
-				Y: curve.mean()[at : at+1]}
-			spent = append(spent, chosen(l, i, chart.Any, k), chosen(l, chart.Any, i, k))
-		}
-		for j := i + 1; j < len(of); j++ {
-			s, err := scaling.NewSplit(size(r), size(of[j]), top, limit(r.Width), func(n float64) (float64, error) { return optimal[n], nil })
-			if err != nil {
-				return nil, nil, err
-			}
-			for _, region := range regions(s, top, names) {
-				bands = append(bands, chosen(region, i, j, chart.Any))
-			}
-		}
-	}
-	return spent, bands, nil
+func (c contest) size(r claims.Reign) float64 { return float64(Size.Of(c.byWidth[r.Width][0])) }
+
+// choices offers the widths twice, as N_s and N_l, and the middles of their budgets.
+func (c contest) choices() []chart.Choice {
+	widths := xslices.Map(c.reigns, func(r claims.Reign) string { return fmt.Sprint(r.Width) })
+	budgets := xslices.Map(c.reigns, func(r claims.Reign) string { return fmt.Sprintf("%.2g", middle(r)) })
+	last := len(c.reigns) - 1
+	return []chart.Choice{{Name: "N_s", Options: widths, Start: max(0, last-2)}, {Name: "N_l", Options: widths, Start: last},
+		{Name: "FLOPs of each", Options: budgets, Start: last}}
 }
 
-// overCompute is a loss of runs of one width over FLOPs.
-func overCompute(runs results.Runs, loss measure) means {
-	cost := claims.FLOPs(runs[0])
-	over := overSteps(runs, 1, loss, claims.Interval)
-	for i := range over.x {
-		over.x[i] *= cost
+// spent is what each width has with each budget, as far as its training went.
+func (c contest) spent(runs results.Runs) (layers []chart.Layer, err error) {
+	curves, err := claims.LossCurves(runs)
+	for i, r := range c.reigns {
+		for k, b := range c.reigns {
+			l := chart.Layer{Kind: chart.Points, Name: "with the budget", Color: chart.Black, Shape: 3, X: []float64{middle(b)},
+				Y: []float64{curves[r.Width].At(middle(b) / 6 / r.N)}}
+			if !math.IsNaN(l.Y[0]) {
+				layers = append(layers, chosen(l, i, chart.Any, k), chosen(l, chart.Any, i, k))
+			}
+		}
 	}
-	return over
+	return layers, err
+}
+
+// regions are those of each two widths, and N_s*(0) of each.
+func (c contest) regions() (layers []chart.Layer, err error) {
+	optimal := map[float64]float64{}
+	for _, r := range c.reigns {
+		optimal[c.size(r)] = r.Loss
+	}
+	for j, large := range c.reigns {
+		for i, small := range c.reigns[:j] {
+			s, err := scaling.NewSplit(c.size(small), c.size(large), c.guess, c.limit(small.Width),
+				func(n float64) (float64, error) { return optimal[n], nil })
+			if err != nil {
+				return nil, err
+			}
+			for _, region := range regions(s, c.guess, c.names) {
+				layers = append(layers, chosen(region, i, j, chart.Any))
+			}
+		}
+		if !c.known {
+			continue
+		}
+		if n := claims.SmallerThan(c.limit, large, 0); n > 0 {
+			layers = append(layers, chosen(rule("N_s*(0)", []float64{float64(n)}, nil), chart.Any, j, chart.Any))
+		}
+	}
+	return layers, nil
 }
 
 // leastLoss is L*(N), as a line.

@@ -12,8 +12,8 @@ type Curve struct {
 	D, Loss []float64
 }
 
-// at returns the loss after an amount of data, by interpolation in logarithms; NaN outside of the curve.
-func (c Curve) at(d float64) float64 {
+// At returns the loss after an amount of data, by interpolation in logarithms; NaN outside of the curve.
+func (c Curve) At(d float64) float64 {
 	i, found := slices.BinarySearch(c.D, d)
 	switch {
 	case found:
@@ -26,7 +26,7 @@ func (c Curve) at(d float64) float64 {
 }
 
 // covers reports whether the curve has a budget of C = 6ND.
-func (c Curve) covers(budget float64) bool { return !math.IsNaN(c.at(budget / 6 / c.N)) }
+func (c Curve) covers(budget float64) bool { return !math.IsNaN(c.At(budget / 6 / c.N)) }
 
 // Reign is the longest stretch of budgets C = 6ND at which a size is the best of all that were measured there, and what it reaches in their
 // (geometric) middle: a measured L_C(N).
@@ -53,7 +53,7 @@ func Frontier(curves []Curve) (all []Reign) {
 	for i := range budgets + 1 {
 		best, loss := -1, math.Inf(1)
 		for j, c := range curves {
-			if l := c.at(budget(i) / 6 / c.N); l < loss {
+			if l := c.At(budget(i) / 6 / c.N); l < loss {
 				best, loss = j, l
 			}
 		}
@@ -70,7 +70,7 @@ func Frontier(curves []Curve) (all []Reign) {
 		}
 		r := Reign{N: c.N, From: budget(first[j]), To: budget(last[j])}
 		r.D = math.Sqrt(r.From*r.To) / 6 / r.N
-		r.Loss = c.at(r.D)
+		r.Loss = c.At(r.D)
 		r.Open = !c.covers(budget(first[j]-1)) || !c.covers(budget(last[j]+1))
 		all = append(all, r)
 	}

@@ -321,7 +321,7 @@ func TestPublicPoints(t *testing.T) {
 		}
 	}
 	if f, err = Report(context.Background(), append(points, outliers...), nil, 200, nil); err != nil ||
-		!slices.ContainsFunc(f.Notes, func(note string) bool { return strings.Contains(note, "little weight") }) {
+		!slices.ContainsFunc(f.Notes, func(note string) bool { return strings.Contains(note, "far off: 4 of 245") }) {
 		t.Errorf("with outliers: %v, %q", err, f.Notes)
 	}
 }

@@ -332,7 +332,7 @@ func (f *Fitted) notes(points []Point) (notes []string) {
 	slices.Sort(notes)
 	if _, off := outliers(points, f.Law); len(off) > 0 {
 		sizes := list(distinct(xslices.Map(off, func(p Point) float64 { return p.N })))
-		note("%d of %d points, of sizes %s, lie more than %.0f times as far from the law as points scatter: the fit gives them little weight",
+		note("far off: %d of %d points (N = %s), more than %.0f times as far from the law as points scatter; compare with the fit without them",
 			len(off), len(points), sizes, float64(farOff))
 	}
 	if e := f.Extrapolation; e != nil && e.Worst > 5*max(f.Scatter, delta) {
@@ -471,7 +471,7 @@ func distances(points []Point, law Law) []float64 {
 	return xslices.Map(points, func(p Point) float64 { return math.Abs(math.Log(law.Loss(p.N, p.D) / p.Loss)) })
 }
 
-// farOff is how many standard deviations of the others make a point an outlier, and few the share of points that can be.
+// farOff is how many times the scatter of all points (no less than delta) makes one an outlier, and few the share of points that can be.
 const farOff, few = 10, .05
 
 // outliers parts points into those near a law and a few far off. Where more are far off than few, none is: then it is the law that misses.
@@ -492,7 +492,8 @@ func outliers(points []Point, law Law) (near, off []Point) {
 }
 
 // broken looks for what is left of ln loss after the fit and is no noise: a smooth function of ln N and ln D that explains much of it, and
-// is no less than systematic. Outliers are none of it: a few of them make any function look smooth.
+// is no less than systematic. Outliers are left out: a few of them, at one end of N or D, pass for a smooth
+// departure.
 func broken(points []Point, law Law) *Trouble {
 	points, _ = outliers(points, law)
 	p := newProblem(points)

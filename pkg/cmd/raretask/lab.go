@@ -16,7 +16,8 @@ func newLabCommand() *cobra.Command {
 		Use:   "lab",
 		Short: "Open the notebooks in JupyterLab",
 		Long: `Sets up what is missing and opens the notebooks in JupyterLab, for this machine only: it listens on the loopback address
-and wants the token in the printed address. Ctrl-C stops it and the kernels.
+(in a container of the project's image on all of that container's) and wants the token in the printed address. Ctrl-C stops it
+and the kernels.
 
 On another machine, use --no-browser there and forward the port: ssh -L 8888:127.0.0.1:8888 MACHINE.`,
 		Example: `  raretask lab
