@@ -66,8 +66,10 @@ def page(path):
     return {"notebook": name, "title": headings[0] if headings else name.removesuffix(".ipynb"), "body": body}
 
 
-with open(sys.argv[1], "w") as file:
+partial = f"{sys.argv[1]}.{os.getpid()}.new"
+with open(partial, "w") as file:
     file.write(vl_convert.javascript_bundle(vl_version="5.20"))
+os.replace(partial, sys.argv[1])
 styles = {"light": "default", "dark": "github-dark"}
 print(json.dumps({name: HtmlFormatter(style=style).get_style_defs(".highlight") for name, style in styles.items()}))
 for path in sys.argv[2:]:
