@@ -3,6 +3,7 @@ package cell
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 
 	"github.com/gomlx/gomlx/support/xslices"
@@ -13,9 +14,15 @@ import (
 	"raretask/pkg/spec"
 )
 
-// Theory returns the mixture of a sweep's base, of which theory says what widths keep.
+// Theory returns the closed forms of a sweep's mixture, of which theory says what widths keep. There is to be one.
 func Theory(s *spec.Sweep) sizing.Mixture {
-	return sizing.Mixture{Mixture: Must(s.Base.Mixture.Theory())}
+	runs := Must(s.Runs())
+	for _, r := range runs {
+		if !reflect.DeepEqual(r.Mixture, runs[0].Mixture) {
+			Check(fmt.Errorf("cell.Theory: %s has several mixtures: want one, by a single value for each setting of mixture", s.Name))
+		}
+	}
+	return sizing.Mixture{Mixture: Must(runs[0].Mixture.Theory())}
 }
 
 // Calibration returns how far trained bottlenecks end from theory, by the runs of some presets.

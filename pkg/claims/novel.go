@@ -122,7 +122,7 @@ func trajectory(_ string, runs results.Runs) (list []Claim, err error) {
 
 // behind are, for each width but the widest, how far it ends above the next wider one at equal compute, at the lower frequency (Fig 23).
 func behind(_ string, runs results.Runs) (list []Claim, err error) {
-	widths, few, _, err := speaking(runs, false, probe.TestLoss)
+	widths, few, _, err := speaking(runs, false, probe.TestLoss, "loss_sampled")
 	if err != nil {
 		return nil, err
 	}

@@ -73,16 +73,20 @@ func (s sizes) each(runs results.Runs, draw func(name string, color int, runs re
 
 // about says of what runs a figure is, for its subtitle: mixture, training and seeds.
 func about(runs results.Runs) string {
-	list := func(values any) string { return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ", ") }
 	betas, _ := results.By(runs, results.Beta)
 	seeds, _ := results.By(runs, results.Seed)
 	r := runs[0]
 	text := fmt.Sprintf("β = %s; K = %d tasks, D = %d; %d steps of %d samples; seed %s",
-		list(betas), r.Mixture.Tasks, r.Mixture.Signature().Input.Size(), r.Train.Steps, r.Train.Batch, list(seeds))
+		listed(betas), r.Mixture.Tasks, r.Mixture.Signature().Input.Size(), r.Train.Steps, r.Train.Batch, listed(seeds))
 	if r.Scale != "" {
 		text += "; scale " + r.Scale
 	}
 	return text
+}
+
+// listed writes values with commas.
+func listed[T any](values []T) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ", ")
 }
 
 // complexity is how complex tasks of a mixture are: the directions that hold 90% of the energy of the most frequent task and of the rarest.
@@ -310,9 +314,11 @@ func Loss(runs results.Runs) (chart.Chart, error) {
 		return chart.Chart{}, err
 	}
 	r := runs[0]
+	values := func(key func(*results.Run) int) string { all, _ := results.By(runs, key); return listed(all) }
 	c := chart.Chart{Name: "loss", Title: "What nets end with, by size",
-		Subtitle: fmt.Sprintf("%s, %d tasks, %s; %d steps of %d samples", r.Mixture.Family, r.Mixture.Tasks, r.Net.Kind, r.Train.Steps,
-			r.Train.Batch),
+		Subtitle: fmt.Sprintf("%s, %s tasks, %s; %s steps of %s samples", r.Mixture.Family,
+			values(func(r *results.Run) int { return r.Mixture.Tasks }), r.Net.Kind,
+			values(func(r *results.Run) int { return r.Train.Steps }), values(func(r *results.Run) int { return r.Train.Batch })),
 		Caption: "Loss of the mixture relative to the best constant of each task, by frequency, at the end of training: means over seeds " +
 			"with 95% intervals."}
 	others := claims.Others(ends)

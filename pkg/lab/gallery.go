@@ -77,9 +77,10 @@ func (l *Lab) WriteGallery(ctx context.Context, job Job, drawn []Figure, about C
 		Colophon
 		Scale     string
 		Published bool
+		Own       bool // of notebooks that aren't the project's
 		Figures   []shown
 		Pages     []page
-	}{about, job.Scale, job.Published, nil, pages}
+	}{about, job.Scale, job.Published, l.own(job.Notebooks), nil, pages}
 	for _, f := range figures {
 		gallery.Figures = append(gallery.Figures, shown{f, caption(job.Out, f.Name), pageOf(f.Name, pages, notebooks)})
 	}
@@ -100,6 +101,11 @@ func (l *Lab) WriteGallery(ctx context.Context, job Job, drawn []Figure, about C
 		}
 	}
 	return writePage(filepath.Join(job.Out, "index.html"), "index", gallery)
+}
+
+// own reports whether all notebooks lie elsewhere than the project's.
+func (l *Lab) own(notebooks []string) bool {
+	return !slices.ContainsFunc(notebooks, func(path string) bool { return filepath.Dir(path) == filepath.Join(l.root, "notebooks") })
 }
 
 func writePage(path, kind string, content any) (string, error) {

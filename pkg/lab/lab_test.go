@@ -349,16 +349,23 @@ func TestUnknownFigure(t *testing.T) {
 	}
 }
 
-// What gonb is patched for: cells fetch nothing, statements without a line %% are told what they lack, and its first question to gopls
-// isn't 12 s late.
+// What gonb is patched for: cells fetch nothing, and what people who are new to cells do wrong is told with what to do about it.
 func TestPatchedKernel(t *testing.T) {
 	l := ready(t)
-	path := writeNotebook(t, text("# Forgotten"), code("x := 1"))
-	_, err := l.Execute(t.Context(), Job{Notebooks: []string{path}, Scale: "smoke", Out: t.TempDir()}, nil)
-	wantError(t, err, "expected declaration, found x", forgotten)
-	path = writeNotebook(t, text("# Unknown"), code("import \"example.com/none\"\n%%\nnone.Do()"))
-	_, err = l.Execute(t.Context(), Job{Notebooks: []string{path}, Scale: "smoke", Out: t.TempDir()}, nil)
-	wantError(t, err, "no required module provides package example.com/none") // "go get" would have asked the network for it
+	for source, want := range map[string]string{
+		"x := 1":                "stand below a line of %%: is it missing?",
+		"%%\nfmt.Println(kept)": "Values don't stay between cells",
+		"%%\nkept := 1":         "write _ = and its name",
+		"%%\nfunc f() {}":       "stand above the line of %%",
+		"%%\nx := strings.Cut(\"a\", \"b\")\n_ = x": "cell.Must(f())",
+		"%%\nfmt.Println(1)\n%%\nfmt.Println(2)":    "a cell has one line of %%",
+		// "go get" would have asked the network for it.
+		"import \"example.com/none\"\n%%\nnone.Do()": "no required module provides package example.com/none",
+	} {
+		path := writeNotebook(t, text("# Wrong"), code(source))
+		_, err := l.Execute(t.Context(), Job{Notebooks: []string{path}, Scale: "smoke", Out: t.TempDir()}, nil)
+		wantError(t, err, want)
+	}
 }
 
 func TestExecuteWholeNotebookWritesCopyAndFigures(t *testing.T) {

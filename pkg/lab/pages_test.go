@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // page is the open notebook's part that scrolls.
@@ -35,11 +36,13 @@ const charts = `
 	return [...` + page + `.querySelectorAll(".jp-RenderedVegaCommon5:not([data-look])")].map(e => e.dataset.look = ++window.looks).join(" ")`
 
 // walk looks at the whole open notebook, a window after the other: everything fits and nothing is an error. It returns the number of
-// charts, each of which is drawn and answers to the mouse.
-func (b browser) walk(name string) (drawn int) {
+// charts, each of which is drawn and answers to the mouse. JupyterLab makes cells when they come into view, so the end is where there are
+// as many as wanted, or there have been no more for a while.
+func (b browser) walk(name string, want int) (drawn int) {
 	b.t.Helper()
 	b.script(`window.looks = 0; document.querySelectorAll("[data-look]").forEach(e => delete e.dataset.look); ` + page + `.scrollTo(0, 0)`)
 	seen := map[string]bool{}
+	moved := time.Now()
 	for at, step := 0, 0; ; step++ {
 		b.until("drawn charts", `[...`+page+`.querySelectorAll(".jp-RenderedVegaCommon5")].every(e => e.querySelector("canvas"))`)
 		for _, fault := range strings.Split(b.script(faults), "\n") {
@@ -59,10 +62,14 @@ func (b browser) walk(name string) (drawn int) {
 		}
 		var to int
 		fmt.Sscan(b.script(`const page = `+page+`; page.scrollBy(0, 600); return Math.round(page.scrollTop)`), &to)
-		if to <= at {
+		switch {
+		case to > at:
+			at, moved = to, time.Now()
+		case drawn >= want || time.Since(moved) > 10*time.Second:
 			return drawn
+		default:
+			time.Sleep(100 * time.Millisecond)
 		}
-		at = to
 	}
 }
 
@@ -106,7 +113,7 @@ func TestNotebooksInBrowser(t *testing.T) {
 					b.resize(1440, 900, theme)
 					b.until("dark theme", `document.body.dataset.jpThemeLight == "false"`)
 				}
-				if got := b.walk(strings.TrimSuffix(name, ".ipynb") + "-" + theme); got != want {
+				if got := b.walk(strings.TrimSuffix(name, ".ipynb")+"-"+theme, want); got != want {
 					t.Errorf("%d charts in the %s; committed are %d", got, theme, want)
 				}
 			}

@@ -13,10 +13,20 @@ import (
 // patch is a change to one file of a tool's module, made while the tool is built and nowhere else.
 type patch struct{ file, old, new string }
 
-// forgotten is what a cell says that has statements and no line for them.
-const forgotten = "A cell's statements stand below a line of %%: is it missing? Above it, or without it, are imports and definitions alone."
+// hints are what to do about errors of cells that stop people who are new to them, by words in the error.
+var hints = [][2]string{
+	{"expected declaration", "A cell's statements stand below a line of %%: is it missing? Above it, or without it, are imports and " +
+		"definitions alone."},
+	{"undefined: ", "Values don't stay between cells, functions and types do: put what a cell computes into a function that others call."},
+	{"declared and not used", "Go wants every variable used: write _ = and its name where it is not."},
+	{"expected '(', found ", "Functions with a name, and imports, stand above the line of %%."},
+	{"assignment mismatch", "Of a call that may fail, cell.Must(f()) is the value, or ends the cell with the error."},
+}
 
-const unparsed = "parser.SkipObjectResolution|parser.ParseComments) // |parser.AllErrors\n\tif err != nil {\n"
+const (
+	explained = "	nbErr := newGonbErrors(s, fileToCellIdAndLine, errorMsg, err)\n"
+	mainLine  = "			w.Write(\"func main() {\\n\\tflag.Parse()\\n\")\n			needsClosingMain = true\n"
+)
 
 // patches are what no flag of gonb v0.11.5 changes.
 var patches = map[string][]patch{"gonb": {
@@ -24,10 +34,22 @@ var patches = map[string][]patch{"gonb": {
 	{"internal/goexec/goplsclient/exec.go", "time.After(ConnectTimeout)", "time.After(100 * time.Millisecond)"},
 	// "go get" before each cell takes its time, may ask the network, and fails where neither that nor go.mod has a package.
 	{"internal/goexec/goexec.go", "AutoGet:         true", "AutoGet:         false"},
-	// Statements without %% are "expected declaration, found fmt".
-	{"internal/goexec/parser.go", unparsed, unparsed + "\t\tif strings.Contains(err.Error(), \"expected declaration\") {\n" +
-		"\t\t\terr = errors.New(err.Error() + \"\\n\" + `" + forgotten + "`)\n\t\t}\n"},
+	// Errors are the compiler's alone: statements without %% are "expected declaration, found fmt".
+	{"internal/goexec/errorpublish.go", "	\"bytes\"\n", "	\"bytes\"\n	\"strings\"\n"},
+	{"internal/goexec/errorpublish.go", explained, hinted() + explained},
+	// A second %% in a cell is an index out of range that takes the kernel down.
+	{"internal/goexec/composer.go", mainLine, "			if needsClosingMain {\n				err = errors.Errorf(\"a cell has one line of %%%%: " +
+		"write what stands below the second one below the first\")\n				return\n			}\n" + mainLine},
 }}
+
+// hinted is Go that adds to errorMsg what to do about it.
+func hinted() string {
+	var code strings.Builder
+	for _, h := range hints {
+		fmt.Fprintf(&code, "	if strings.Contains(errorMsg, %q) {\n		errorMsg += %q\n	}\n", h[0], "\n"+h[1])
+	}
+	return code.String()
+}
 
 // patchPin is a digest of a tool's patches; empty for none.
 func patchPin(t tool) string {

@@ -32,6 +32,7 @@ func (l *Lab) Serve(ctx context.Context, port int, browser bool, ready func(addr
 		"--ServerApp.port=" + strconv.Itoa(port), "--ServerApp.root_dir=" + filepath.Join(l.root, "notebooks"),
 		"--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR",
 		"--LabApp.extension_manager=readonly", // the other one asks the network
+		"--MultiKernelManager.default_kernel_name=gonb",
 		"--LabApp.default_url=/" + firstPage}
 	for _, glob := range hidden {
 		args = append(args, "--ContentsManager.hide_globs="+glob)

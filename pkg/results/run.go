@@ -89,14 +89,22 @@ func (r *Run) column(name string) []float64 {
 }
 
 // Value returns a column at the i-th of Steps, for a task counted from 1 (of a column of the run's own: for whatever task); NaN where it is
-// missing. Columns must have been loaded by Runs.Need.
+// missing. It panics, as an index out of range does, for a task that is none, a step that isn't there, and a column that was measured and
+// not loaded, by Runs.Need.
 func (r *Run) Value(column string, i, task int) float64 {
 	values := r.column(column)
-	switch len(values) {
-	case 0:
+	switch {
+	case i < 0 || i >= len(r.Steps):
+		panic(fmt.Sprintf("results: step %d of %s: want 0 … %d, as Last and Index return them", i, column, len(r.Steps)-1))
+	case len(values) == 0 && r.file != nil && r.Measured(column):
+		panic(fmt.Sprintf("results: %s is not loaded: cell.Check(runs.Need(results.Design{Columns: []string{%q}})) loads it, and says in what "+
+			"runs may differ", column, column))
+	case len(values) == 0:
 		return math.NaN()
-	case len(r.Steps):
+	case len(values) == len(r.Steps):
 		return values[i]
+	case task < 1 || task > r.Mixture.Tasks:
+		panic(fmt.Sprintf("results: task %d of %s: want 1 … %d", task, column, r.Mixture.Tasks))
 	}
 	return values[i*r.Mixture.Tasks+task-1]
 }
@@ -118,7 +126,7 @@ func (r *Run) Measured(column string) bool {
 // Last returns the index of the last of Steps, which is that of the end of training for runs that Need has seen.
 func (r *Run) Last() int { return len(r.Steps) - 1 }
 
-// Final returns a column at the end of training.
+// Final returns a column at the end of training, for a task counted from 1.
 func (r *Run) Final(column string, task int) float64 { return r.Value(column, r.Last(), task) }
 
 // Index returns where a step stands in Steps.
@@ -292,7 +300,8 @@ func (rs Runs) alike(d Design) error {
 			value := fmt.Sprint(s.Value)
 			before, found := values[s.Key]
 			if found && before != value {
-				return fmt.Errorf("results: runs differ in %s (%s and %s): want runs that differ in %s alone; select first",
+				return fmt.Errorf("results: runs differ in %s (%s and %s): want runs that differ in %s alone; select some first, by "+
+					"Where(func(r *results.Run) bool { … }), or let figure.Loss draw all",
 					s.Key, before, value, strings.Join(append(slices.Clone(d.Vary), "seeds"), ", "))
 			}
 			values[s.Key] = value

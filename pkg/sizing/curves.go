@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/gomlx/gomlx/support/xslices"
 	"gonum.org/v1/gonum/stat"
@@ -87,12 +88,22 @@ func Diagnose(curves []Curve, chance float64) ([]Diagnosis, error) {
 		byTask[c.Task] = append(byTask[c.Task], l)
 	}
 	var all []Diagnosis
-	for _, task := range slices.Sorted(maps.Keys(byTask)) {
+	for _, task := range slices.SortedFunc(maps.Keys(byTask), byNumber) {
 		own := byTask[task]
 		slices.SortStableFunc(own, func(a, b look) int { return cmp.Or(cmp.Compare(a.Frequency, b.Frequency), cmp.Compare(a.Size, b.Size)) })
 		all = append(all, diagnose(own, chance)...)
 	}
 	return all, nil
+}
+
+// byNumber orders names as numbers where both are.
+func byNumber(a, b string) int {
+	x, noNumber := strconv.ParseFloat(a, 64)
+	y, neither := strconv.ParseFloat(b, 64)
+	if noNumber != nil || neither != nil {
+		return cmp.Compare(a, b)
+	}
+	return cmp.Compare(x, y)
 }
 
 // look is a curve with what is seen of it.
@@ -313,9 +324,10 @@ func (d *Diagnosis) alike(large look, of levels, step float64) {
 		d.say(MoreData, "it is where size %.4g is, %.4g, and both still fall: ten times the data take off about %.2g", large.Size, large.end,
 			best)
 	case of.count == 2:
-		d.say(Neither, "both sizes stand at %.4g and fall no more: that looks like the floor of the task", large.end)
+		d.say(Neither, "both sizes stand at %.4g and %.4g and fall no more: that looks like the floor of the task", d.End, large.end)
 	default:
-		d.say(Neither, "it and size %.4g stand at %.4g and fall no more: that looks like the floor of the task", large.Size, large.end)
+		d.say(Neither, "it stands at %.4g, size %.4g at %.4g, and both fall no more: that looks like the floor of the task", d.End, large.Size,
+			large.end)
 	}
 }
 
@@ -413,7 +425,7 @@ func LeaveOutLargest(curves []Curve) (all []SizeLeftOut, err error) {
 		all = append(all, SizeLeftOut{at.task, at.frequency, sizes[last], line.At(sizes[last]), bySize[sizes[last]]})
 	}
 	slices.SortFunc(all, func(a, b SizeLeftOut) int {
-		return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.Frequency, b.Frequency))
+		return cmp.Or(byNumber(a.Task, b.Task), cmp.Compare(a.Frequency, b.Frequency))
 	})
 	return all, nil
 }

@@ -222,7 +222,8 @@ func (m Mixture) Theory() (theory.Mixture, error) {
 			return theory.Mixture{Frequency: m.Frequencies(), Spectrum: spectral.Spectra()}, nil
 		}
 	}
-	return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: "a family with closed forms (tasks.Spectral)"}
+	const want = "a family with closed forms: regression, or one of yours that implements tasks.Spectral"
+	return theory.Mixture{}, &KeyError{Key: "mixture.family", Value: m.Family, Want: want}
 }
 
 // New returns the run's net.

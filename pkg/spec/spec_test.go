@@ -473,3 +473,14 @@ func TestNetsOfAStack(t *testing.T) {
 		t.Error("other subsets of the bits are another stack of the same program")
 	}
 }
+
+func TestWithTheSameKeyTwice(t *testing.T) {
+	s, err := Load("fig3", "smoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.With(Vary("net.width", 8), Vary("train.steps", 20), Vary("net.width", 16)); err == nil ||
+		!strings.Contains(err.Error(), "net.width") || !strings.Contains(err.Error(), "given twice") {
+		t.Errorf("%v: want an error that names net.width", err)
+	}
+}

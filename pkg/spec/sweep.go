@@ -234,7 +234,10 @@ func replace(axes []Axis, axis Axis) []Axis {
 func (s *Sweep) With(axes ...Axis) (*Sweep, error) {
 	changed := *s
 	changed.decoder = &decoder{file: s.Name, lines: map[string]int{}}
-	for _, axis := range axes {
+	for i, axis := range axes {
+		if slices.ContainsFunc(axes[:i], func(a Axis) bool { return a.Key == axis.Key }) {
+			return nil, changed.decoder.errorf(0, axis.Key, "given twice: want all of its values at once")
+		}
 		if slices.ContainsFunc(s.Zip, func(a Axis) bool { return a.Key == axis.Key }) {
 			return nil, changed.decoder.errorf(0, axis.Key, "it varies with other settings in the spec's zip: want a spec without that")
 		}

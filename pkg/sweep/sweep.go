@@ -44,7 +44,8 @@ func (p Progress) Text(more ...string) string {
 
 // Left returns the estimated time left; 0 where too little has been trained to say.
 func (p Progress) Left() time.Duration {
-	if p.DoneSteps == 0 || p.Elapsed-p.Compile < time.Second {
+	trained := p.Elapsed - p.Compile
+	if p.DoneSteps == 0 || trained < time.Second || trained < time.Minute && p.DoneSteps < p.Steps/200 {
 		return 0
 	}
 	return time.Duration(float64(p.Elapsed-p.Compile) * float64(p.Steps-p.DoneSteps) / float64(p.DoneSteps))

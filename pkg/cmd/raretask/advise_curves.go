@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -30,6 +32,10 @@ func (a *advising) onCurves(cmd *cobra.Command, path string) error {
 	metrics, notes, err := a.curves(t)
 	if err != nil {
 		return err
+	}
+	if ours(t) && (len(a.metrics) == 0 || slices.Equal(a.metrics, []string{"loss"})) && math.IsNaN(a.chance) {
+		a.chance = 1
+		notes = append(notes, "the table is an export of this program: its loss is relative to the best constant, which is 1 (--chance 1)")
 	}
 	var answers []sizing.Diagnosis
 	var left []sizing.SizeLeftOut
@@ -71,6 +77,13 @@ func (a *advising) onCurves(cmd *cobra.Command, path string) error {
 		printNotes(to, notes)
 		printFiles(to, files)
 	})
+}
+
+// ours reports whether a table is what `sweep export` writes of linear regression.
+func ours(t *table.Table) bool {
+	families, err := t.Text("mixture.family")
+	return err == nil && slices.Contains(t.Columns, "stack") && slices.Contains(t.Columns, "loss") &&
+		!slices.ContainsFunc(families, func(f string) bool { return f != "regression" })
 }
 
 // draw writes the chart of an answer to --out, where that was given, and returns its files.
@@ -255,8 +268,8 @@ func (k curveKeys) unknown(t *table.Table, groups []curveRows, metrics []string)
 	}
 	for _, c := range t.Columns {
 		cells, _ := t.Text(c)
-		_, words := t.Numbers(c)
-		if slices.Contains(k.all(), c) || slices.Contains(metrics, c) || words == nil && !strings.EqualFold(c, "lr") {
+		words := slices.ContainsFunc(cells, func(cell string) bool { _, err := strconv.ParseFloat(cell, 64); return cell != "" && err != nil })
+		if slices.Contains(k.all(), c) || slices.Contains(metrics, c) || !words && !strings.EqualFold(c, "lr") || c == "stack" && ours(t) {
 			continue
 		}
 		differs := func(g curveRows) bool {

@@ -324,3 +324,21 @@ func rows(n int, format string) (all []string) {
 	}
 	return all
 }
+
+// Of this program's own export chance is known, though curves begin far above it; tasks come in the order of their numbers.
+func TestAdviseKnowsOwnExport(t *testing.T) {
+	var csv strings.Builder
+	csv.WriteString("stack,mixture.family,net.width,task,step,loss\n")
+	for _, task := range []int{10, 2} {
+		for _, width := range []int{8, 16, 32} {
+			for step := 1; step <= 20; step++ {
+				fmt.Fprintf(&csv, "s%d,regression,%d,%d,%d,%g\n", width, width, task, step, 6./float64(step*step)+4/float64(width))
+			}
+		}
+	}
+	status, out, errors := execute(t, nil, "advise", write(t, "export.csv", csv.String()))
+	if status != 0 || !strings.Contains(out, "which is 1") || strings.Contains(out, "stack are averaged") ||
+		strings.Index(out, "\n2 ") > strings.Index(out, "\n10 ") {
+		t.Errorf("exit %d: %s%s", status, out, errors)
+	}
+}

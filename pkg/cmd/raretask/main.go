@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"raretask/pkg/backend"
 )
@@ -87,17 +88,33 @@ and bend them to a question of your own.`,
 			cmd.RunE = wantSubcommand
 		}
 		root.AddCommand(cmd)
+		hideDefaults(cmd)
 	}
 	return root
+}
+
+// hideDefaults leaves out of the help what says that there is no default.
+func hideDefaults(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.DefValue == "[]" || f.DefValue == "NaN" {
+			f.DefValue = map[string]string{"[]": "", "NaN": "0"}[f.DefValue] // which are not shown
+		}
+	})
+	for _, sub := range cmd.Commands() {
+		hideDefaults(sub)
+	}
 }
 
 // wantSubcommand stands for a verb that does nothing without one of its own verbs; cobra would show help and call that done.
 func wantSubcommand(cmd *cobra.Command, args []string) error {
 	var names []string
 	for _, sub := range cmd.Commands() {
-		names = append(names, sub.Name())
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
 	}
-	return badUsage("%s %s: want one of %s", cmd.CommandPath(), strings.Join(args, " "), strings.Join(names, ", "))
+	_, path, _ := strings.Cut(cmd.CommandPath(), " ") // without the program's name, which every error begins with
+	return badUsage("%s: want one of %s", strings.Join(append([]string{path}, args...), " "), strings.Join(names, ", "))
 }
 
 // run executes the command line and returns the process's exit status. A panic is one of failing, never of wrong usage, which Go's own

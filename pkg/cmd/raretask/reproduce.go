@@ -133,6 +133,9 @@ func reproduce(cmd *cobra.Command, job lab.Job) error {
 
 // verdicts are the rows of the gallery's table of claims.
 func verdicts(scale string) ([]lab.Verdict, error) {
+	if scale == "smoke" { // at which nothing is to be judged
+		scale = "quick"
+	}
 	judged, err := judge(scale)
 	return xslices.Map(judged, func(j claims.Judged) lab.Verdict {
 		return lab.Verdict{Statement: j.Text, Source: j.Source, Verdict: string(j.Verdict), Parts: partsOf(j), Sentence: j.Sentence,

@@ -133,8 +133,8 @@ func newSweepPlanCommand() *cobra.Command {
 		Use:   "plan SPEC",
 		Short: "Say what would run and what it would cost",
 		Long: `Prints how many runs SPEC has, in how many stacks and programs they train, how many are done, and the parameters, memory,
-floating-point operations and time of what is left,
-	and the spec with all of its defaults. The time comes from compiling up to three of the programs and running each for a second.
+floating-point operations and time of what is left, and the spec with all of its defaults. The time comes from compiling up to three of
+the programs and running each for a second.
 
 JSON keys: runs, stacks and done (runs that have results), flops and seconds (of what is left; null where it takes more memory than this
 machine has); also done_stacks, programs, parameters
@@ -232,7 +232,8 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 	p.stop()
 	if err != nil {
 		if cmd.Context().Err() != nil {
-			fmt.Fprintf(os.Stderr, "%d of %s done; run the same command to go on from here.\n", now.DoneRuns, many(now.Runs, "run"))
+			fmt.Fprintf(os.Stderr, "%d of %s done, and how far the others came is kept; run the same command to go on from there.\n",
+				now.DoneRuns, many(now.Runs, "run"))
 		}
 		return err
 	}
@@ -246,9 +247,19 @@ func (of *sweepOf) runHere(cmd *cobra.Command, every time.Duration) error {
 		}
 		fmt.Fprintf(w, "\nresults: %s\n", r.Results)
 		of.printEnds(w)
+		name := cmd.Flags().Arg(0)
+		from := name
+		if path, err := filepath.Abs(name); err == nil && isFile(path) { // a notebook's cells run elsewhere
+			from = path
+		}
 		fmt.Fprintf(w, "\nnext: raretask sweep export %s --out %s.parquet; or in a notebook: cell.Show(figure.Loss(cell.Run(cell.Spec(%q))))\n",
-			cmd.Flags().Arg(0), r.Name, cmd.Flags().Arg(0))
+			name, r.Name, from)
 	})
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // mostEnds is how many lines the table of what nets end with has.
