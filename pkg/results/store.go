@@ -286,12 +286,13 @@ func (s *Store) UnfinishedDir() string { return filepath.Join(s.Dir, "unfinished
 // whole or not at all.
 func (s *Store) Write(f *File, runs Runs) (*File, error) {
 	stack, id := f.Stack, f.Backend
-	f.Path, f.Hash, f.values = s.Path(stack, id), stack.Hash(), nil
+	f.Path, f.Hash = s.Path(stack, id), stack.Hash()
 	f.Diverged = xslices.Map(runs, func(r *Run) int { return r.Diverged })
 	data, err := f.encode(runs, nil)
 	if err != nil {
 		return nil, err
 	}
+	f.values = nil // after encoding: the runs may be the file's own
 	return f, writeFile(f.Path, s.Unfinished(stack, id), func(to *os.File) error { _, err := to.Write(data); return err })
 }
 

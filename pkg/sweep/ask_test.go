@@ -377,7 +377,7 @@ func TestGlances(t *testing.T) {
 	}
 	runs := p.Results()
 	design := results.Design{Vary: []string{"net.width"},
-		Columns: []string{"injected_signal", "common_signal", "injected_cosine", "signal_normalized"}}
+		Columns: []string{"injected_signal", "common_signal", "injected_cosine", "signal_normalized", "encoder_loss"}}
 	if err := runs.Need(design); err != nil {
 		t.Fatal(err)
 	}
