@@ -221,8 +221,8 @@ func Vega(description string) {
 		fmt.Println(description)
 		return
 	}
-	title, named := spec["title"].(string)
-	if object, ok := spec["title"].(map[string]any); ok && !named {
+	title, _ := spec["title"].(string)
+	if object, ok := spec["title"].(map[string]any); ok {
 		title, _ = object["text"].(string)
 	}
 	caption, _ := spec["description"].(string)

@@ -88,16 +88,19 @@ and bend them to a question of your own.`,
 			cmd.RunE = wantSubcommand
 		}
 		root.AddCommand(cmd)
-		hideDefaults(cmd)
 	}
+	hideDefaults(root)
 	return root
 }
 
-// hideDefaults leaves out of the help what says that there is no default.
+// hideDefaults leaves out of the help what says that there is no default, of the types of which pflag doesn't know it.
 func hideDefaults(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.DefValue == "[]" || f.DefValue == "NaN" {
-			f.DefValue = map[string]string{"[]": "", "NaN": "0"}[f.DefValue] // which are not shown
+		switch f.Value.Type() + f.DefValue {
+		case "float64Slice[]":
+			f.DefValue = ""
+		case "float64NaN":
+			f.DefValue = "0"
 		}
 	})
 	for _, sub := range cmd.Commands() {

@@ -364,3 +364,15 @@ func TestReadmeFiguresAreThere(t *testing.T) {
 		t.Errorf("%d commands in README", seen)
 	}
 }
+
+// No flag's help says that its default is nothing.
+func TestHelpShowsNoEmptyDefaults(t *testing.T) {
+	for _, verb := range [][]string{{"scaling", "fit"}, {"advise"}, {"theory"}, {"sweep", "run"}, {"reproduce"}} {
+		status, out, _ := execute(t, nil, append(verb, "-h")...)
+		for _, empty := range []string{"(default )", "(default [])", "(default NaN)"} {
+			if status != 0 || strings.Contains(out, empty) {
+				t.Errorf("%v -h: exit %d, %s", verb, status, empty)
+			}
+		}
+	}
+}
