@@ -24,12 +24,12 @@ type Novel struct {
 	Accuracy BySeed // share of the test instances whose label is the likeliest token, at the end of training
 }
 
-// NovelSetting is what conditions of runs on a language with a novel task differ in beside width.
+// NovelSetting is what conditions of runs on a language or text with a novel task differ in beside width.
 type NovelSetting struct {
 	Samples   int // instances in every batch
 	Steps     int
 	Rate      float64
-	Sharpness float64 // of the language: 0 is none to learn
+	Sharpness float64 // of a synthetic language: 0 is none to learn
 	Alone     bool    // only windows of the task are learned from, and they hold nothing else
 	Mup       bool
 }
@@ -47,10 +47,10 @@ func Novels(runs results.Runs) ([]Novel, error) {
 		settings := map[NovelSetting]results.Runs{}
 		var order []NovelSetting
 		for _, r := range byWidth[w] {
-			language, ok := r.Mixture.Settings.(corpus.LanguageSettings)
-			if !ok || r.Train.Injection.Gap != 1 {
-				return nil, fmt.Errorf("claims: run %s: want a language with instances of the novel task in every batch", r.ID)
+			if _, ok := r.Mixture.Settings.(corpus.Injecting); !ok || r.Train.Injection.Gap != 1 {
+				return nil, fmt.Errorf("claims: run %s: want a language or text with instances of the novel task in every batch", r.ID)
 			}
+			language, _ := r.Mixture.Settings.(corpus.LanguageSettings) // of text it is 0
 			s := NovelSetting{r.Train.Injection.Samples, r.Train.Steps, r.Train.Rate, language.Sharpness,
 				r.Train.Intervention.Kind == "alone" && r.Train.Intervention.Task == r.Train.Injection.Task, r.Net.Parameterization == "mup"}
 			if settings[s] == nil {
@@ -69,7 +69,7 @@ func Novels(runs results.Runs) ([]Novel, error) {
 	return all, nil
 }
 
-// NovelClaims returns what the paper claims of a novel task in a language, for each narrow width that has controls beside the largest
+// NovelClaims returns what the paper claims of a novel task in a language or text, for each narrow width that has controls beside the largest
 // width: that it fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could
 // express the task and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two
 // frequencies at all widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec.
@@ -84,37 +84,26 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 		return nil, err
 	}
 	wide := base[len(base)-1].Width
-	of := func(width int, frequent bool) (Novel, error) {
-		own := slices.DeleteFunc(slices.Clone(base), func(n Novel) bool { return n.Width != width })
+	of := func(width int) (rare, frequent Novel, err error) {
+		own := byFrequency(base, width)
 		if len(own) != 2 {
-			return Novel{}, fmt.Errorf("claims: %d settings of width %d: want two frequencies", len(own), width)
+			return rare, frequent, fmt.Errorf("claims: %d settings of width %d: want two frequencies", len(own), width)
 		}
-		slices.SortFunc(own, func(a, b Novel) int { return a.Setting.Samples - b.Setting.Samples })
-		if frequent {
-			return own[1], nil
-		}
-		return own[0], nil
+		return own[0], own[1], nil
 	}
-	large, err := of(wide, false)
+	large, _, err := of(wide)
 	if err != nil {
 		return nil, err
 	}
 	mup := map[int]BySeed{}
-	narrow := map[int]bool{}
 	for _, c := range changed {
 		if c.Setting.Mup {
 			mup[c.Width] = c.Accuracy
-		} else {
-			narrow[c.Width] = true
 		}
 	}
 	var all []Claim
-	for _, w := range slices.Sorted(maps.Keys(narrow)) {
-		rare, err := of(w, false)
-		if err != nil {
-			return nil, err
-		}
-		frequent, err := of(w, true)
+	for _, w := range controlled(changed) {
+		rare, frequent, err := of(w)
 		if err != nil {
 			return nil, err
 		}
@@ -150,4 +139,51 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 		add("rate", fmt.Sprintf("tells less than N = %d at the best of its rates", wide), Paired(large.Accuracy, best.Accuracy), AccuracyEffect)
 	}
 	return all, nil
+}
+
+// byFrequency returns what nets of a width have, the lowest frequency first.
+func byFrequency(all []Novel, width int) []Novel {
+	own := slices.DeleteFunc(slices.Clone(all), func(n Novel) bool { return n.Width != width })
+	slices.SortFunc(own, func(a, b Novel) int { return a.Setting.Samples - b.Setting.Samples })
+	return own
+}
+
+// controlled returns the narrow widths: those of which there is another control than muP.
+func controlled(controls []Novel) []int {
+	widths := map[int]bool{}
+	for _, c := range controls {
+		if !c.Setting.Mup {
+			widths[c.Width] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(widths))
+}
+
+// largerClaims are, for runs of a width above all others: how much more it tells of the rare task than each of the narrow ones, and that it
+// tells no less than the widest of the others.
+func largerClaims(runs []results.Runs) (list []Claim, err error) {
+	var all [3][]Novel // main, controls, and those of that width
+	for i := range all {
+		if all[i], err = Novels(runs[i]); err != nil {
+			return nil, err
+		}
+	}
+	widest, top := all[0][len(all[0])-1].Width, all[2][0].Width
+	if top <= widest {
+		return nil, fmt.Errorf("claims: runs of width %d beside those of %d: want a larger one", top, widest)
+	}
+	large := byFrequency(all[2], top)[0]
+	for _, w := range append(controlled(all[1]), widest) {
+		own := byFrequency(all[0], w)
+		if len(own) == 0 || own[0].Setting.Samples != large.Setting.Samples {
+			return nil, fmt.Errorf("claims: width %d has no runs of %d instances a batch: want those of width %d", w, large.Setting.Samples, top)
+		}
+		claim := Claim{fmt.Sprintf("larger-%d", w), fmt.Sprintf("N = %d tells more of the rare task than N = %d", top, w),
+			Paired(large.Accuracy, own[0].Accuracy), AccuracyEffect}
+		if w == widest {
+			claim.Name, claim.Minimum = fmt.Sprintf("N = %d tells no less of it than N = %d", top, w), -AccuracyEffect/2
+		}
+		list = append(list, claim)
+	}
+	return list, nil
 }

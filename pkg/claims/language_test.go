@@ -79,3 +79,80 @@ func TestNovelClaims(t *testing.T) {
 		t.Error("one frequency and no controls: want an error")
 	}
 }
+
+// Of real text the same is judged, but for a language without structure.
+func TestNovelClaimsOfText(t *testing.T) {
+	plain := NovelSetting{Samples: 1, Steps: 100, Rate: .1}
+	more, alone := plain, plain
+	more.Samples, alone.Alone = 8, true
+	capacity := func(width int, s NovelSetting) float64 {
+		if width == 64 || s.Samples > 1 || s.Alone {
+			return .9
+		}
+		return .3
+	}
+	text := func(settings []NovelSetting, widths ...int) results.Runs {
+		runs := novices(capacity, settings, widths...)
+		for _, r := range runs {
+			r.Mixture.Family = "text"
+			r.Mixture.Settings = corpus.TextSettings{Source: corpus.GoTree, Type: "bytes", Vocabulary: 256, Window: 6, Order: corpus.Shuffled,
+				Held: .02, Task: corpus.Comparison, Symbols: 5}
+		}
+		return runs
+	}
+	all, err := NovelClaims(text([]NovelSetting{plain, more}, 8, 64), text([]NovelSetting{alone}, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, claim := range all {
+		got = append(got, claim.ID+" "+claim.Verdict())
+	}
+	want := "size-8 supported, frequency-8 supported, alone-8 supported, rate-8 supported"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("%s; want %s", strings.Join(got, ", "), want)
+	}
+	regression := novices(capacity, []NovelSetting{plain, more}, 8, 64)
+	for _, r := range regression {
+		r.Mixture = spec.Default().Mixture
+	}
+	if _, err := NovelClaims(regression, nil); err == nil {
+		t.Error("a mixture without a novel task: want an error")
+	}
+}
+
+// A width above all others is held against each narrow one and the widest: in a world of capacity, in one where it has got worse, and in
+// one where width does nothing.
+func TestLargerClaims(t *testing.T) {
+	plain := NovelSetting{Samples: 1, Steps: 100, Rate: .1, Sharpness: 2}
+	more, alone := plain, plain
+	more.Samples, alone.Alone = 8, true
+	for name, c := range map[string]struct {
+		at   map[int]float64 // accuracy by width
+		want string          // verdicts against 8, 16, 64
+	}{
+		"capacity": {map[int]float64{8: .2, 16: .5, 64: .9, 128: .9}, "SSS"},
+		"worse":    {map[int]float64{8: .2, 16: .5, 64: .9, 128: .6}, "SNN"},
+		"nothing":  {map[int]float64{8: .5, 16: .5, 64: .5, 128: .5}, "NNS"},
+	} {
+		of := func(width int, s NovelSetting) float64 { return c.at[width] }
+		main := novices(of, []NovelSetting{plain, more}, 8, 16, 32, 64)
+		controls := novices(of, []NovelSetting{alone}, 8, 16)
+		list, err := largerClaims([]results.Runs{main, controls, novices(of, []NovelSetting{plain, more}, 128)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, claim := range list {
+			got += strings.ToUpper(claim.Verdict()[:1])
+		}
+		if got != c.want {
+			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
+		}
+		for wrong, of := range map[string]results.Runs{"a smaller width": main[:1], "another frequency": novices(of, []NovelSetting{more}, 128)} {
+			if _, err := largerClaims([]results.Runs{main, controls, of}); err == nil {
+				t.Errorf("%s: want an error", wrong)
+			}
+		}
+	}
+}

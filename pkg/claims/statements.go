@@ -186,7 +186,18 @@ func Statements() []Statement {
 			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate, under muP and after four times the " +
 				"steps; is .2 better at eight times the frequency and beside no structure; and reaches .8 alone and with instances in every window",
 			Presets: []string{"language", "language-controls"},
-			Judge:   func(runs []results.Runs) ([]Claim, error) { return NovelClaims(runs[0], runs[1]) }},
+			Judge:   novel},
+		{ID: "text", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature", Text: "The same beside real text.",
+			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate, under muP and after four times the " +
+				"steps; is .2 better at eight times the frequency; and reaches .8 alone and with instances in every window",
+			Presets: []string{"text", "text-controls"}, Judge: novel},
+		{ID: "depth", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature", Text: "The same of decoders twice as deep.",
+			Rule: "each narrow width tells .2 less of unseen instances than the widest, also at its best rate; is .2 better at eight times the " +
+				"frequency; and reaches .8 alone and with instances in every window",
+			Presets: []string{"language-depth", "language-depth-controls"}, Judge: novel},
+		{ID: "width", Source: "Sec. 4.1, 4.2, Fig 5a, in miniature", Text: "A decoder twice as wide as the widest tells the rare task, too.",
+			Rule:    "at an instance a batch it tells .2 more of unseen instances than each narrow width, and no .1 less than the widest of the others",
+			Presets: []string{"language", "language-controls", "language-width"}, Judge: largerClaims},
 		{ID: "sooner", Source: "Sec. 4.2, Fig 6a, in miniature", Text: "The novel task is learned sooner where it is more frequent.",
 			Rule:    "at each width the loss of its training instances is .1 nats lower over training at eight times the frequency",
 			Presets: []string{"language"}, Late: true, Judge: one(sooner)},
@@ -235,3 +246,6 @@ func Statements() []Statement {
 			Presets: []string{"forgetting"}, Late: true, Judge: forgettingClaim},
 	}
 }
+
+// novel judges NovelClaims.
+func novel(runs []results.Runs) ([]Claim, error) { return NovelClaims(runs[0], runs[1]) }
