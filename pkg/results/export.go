@@ -3,6 +3,7 @@ package results
 import (
 	"cmp"
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/gomlx/gomlx/support/xslices"
+	"github.com/parquet-go/parquet-go"
 
 	"raretask/pkg/spec"
 )
@@ -42,7 +44,11 @@ func Export(to io.Writer, name string, asParquet, long bool, files []*File) (int
 	}, measured)
 	var finish func() error
 	if asParquet {
-		t := newTable(to, e.fields)
+		docs, err := json.Marshal(documentation(e.fields))
+		if err != nil {
+			return 0, err
+		}
+		t := newTable(to, e.fields, parquet.KeyValueMetadata(keyColumns, string(docs)))
 		e.write, finish = t.write, t.close
 	} else {
 		w := csv.NewWriter(to)

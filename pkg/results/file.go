@@ -27,8 +27,8 @@ import (
 // File is the result file of a stack, whole and sealed.
 //
 // Its rows are those of every run, step and task, in this order, and then those of every run and glance, without a task; columns of a run's
-// own stand on each of a step's rows. What its metadata says, as JSON under the keys below, is what a File holds; in published files it is
-// packed.
+// own stand on each of a step's rows. What its metadata say, as JSON under the keys below, is what a File holds; published files have it
+// packed under a single key.
 type File struct {
 	Path    string           `json:"-"`
 	Stack   spec.Stack       `json:"-"`
@@ -44,7 +44,7 @@ type File struct {
 
 	values map[string][]float64 // of the columns that have been read, of all runs
 	seen   map[string][]float64 // the same at Glances
-	packed bool                 // metadata are written packed, and columns split
+	packed bool                 // metadata are written packed, and columns split: as published
 }
 
 // format is the number of this layout; files of another one are of an older or newer engine.
@@ -58,6 +58,7 @@ const (
 	keyHead     = "results" // steps, glances, columns, kept, diverged
 	keyBackend  = "backend"
 	keyVersions = "versions"
+	keyPacked   = "packed" // instead of runs, results, backend, versions and columns: all of them
 )
 
 // DamagedError says that a result file can't be believed.
@@ -174,13 +175,17 @@ func outdated(path string) bool {
 // parse fills in what the metadata say.
 func (f *File) parse(file *parquet.File) error {
 	f.Hash, _ = file.Lookup(keyStack)
-	for key, to := range map[string]any{keyRuns: &f.Stack, keyHead: f, keyBackend: &f.Backend} {
-		text, _ := file.Lookup(key)
-		text, err := unpack(text)
-		if err == nil {
-			err = json.Unmarshal([]byte(text), to)
-		}
+	lookup := file.Lookup
+	if code, packed := file.Lookup(keyPacked); packed {
+		metadata, err := unpack(code)
 		if err != nil {
+			return fmt.Errorf("metadata %s: %w", keyPacked, err)
+		}
+		lookup = func(key string) (string, bool) { text, there := metadata[key]; return string(text), there }
+	}
+	for key, to := range map[string]any{keyRuns: &f.Stack, keyHead: f, keyBackend: &f.Backend} {
+		text, _ := lookup(key)
+		if err := json.Unmarshal([]byte(text), to); err != nil {
 			return fmt.Errorf("metadata %s: %w", key, err)
 		}
 	}
@@ -194,33 +199,30 @@ func (f *File) parse(file *parquet.File) error {
 	return nil
 }
 
-// packing begins metadata that are packed: base64 of gzip. Parquet compresses columns alone, and settings of hundreds of small files take
-// more than their numbers do.
-const packing = "gzip:"
-
 // mostMetadata bounds what is unpacked.
 const mostMetadata = 64 << 20
 
-func pack(text []byte) []byte {
+// pack returns metadata as base64 of gzip of their JSON. Parquet compresses columns alone, and settings of hundreds of small files take
+// more than their numbers do.
+func pack(metadata map[string]json.RawMessage) (string, error) {
+	text, err := json.Marshal(metadata)
+	if err != nil {
+		return "", err
+	}
 	var out bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	w.Write(text) // to memory: no error
 	w.Close()
-	return append([]byte(packing), base64.StdEncoding.EncodeToString(out.Bytes())...)
+	return base64.StdEncoding.EncodeToString(out.Bytes()), nil
 }
 
-// unpack returns what was packed; other text as it is.
-func unpack(text string) (string, error) {
-	code, packed := strings.CutPrefix(text, packing)
-	if !packed {
-		return text, nil
-	}
+// unpack returns what was packed.
+func unpack(code string) (metadata map[string]json.RawMessage, err error) {
 	r, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(code)))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	all, err := io.ReadAll(io.LimitReader(r, mostMetadata))
-	return string(all), err
+	return metadata, json.NewDecoder(io.LimitReader(r, mostMetadata)).Decode(&metadata)
 }
 
 // evaluated returns the number of rows of every run, step and task.
@@ -340,31 +342,35 @@ func numbers(file *parquet.File, column int) ([]float64, error) {
 // encode returns the bytes of a sealed file with columns of its runs, which must be loaded and have its steps.
 // Of columns in last there is the number of the last step alone.
 func (f *File) encode(runs Runs, last map[string]bool) ([]byte, error) {
+	fields := append([]field{runField, stackField, stepField, taskField}, columnFields(f.Columns)...)
+	metadata := map[string]json.RawMessage{}
+	for key, value := range map[string]any{keyRuns: f.Stack, keyHead: f, keyBackend: f.Backend, keyVersions: moduleVersions(),
+		keyColumns: documentation(fields)} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		metadata[key] = text
+	}
 	options := []parquet.WriterOption{
 		parquet.KeyValueMetadata(keyFormat, format),
 		parquet.KeyValueMetadata(keyStack, f.Hash),
 		parquet.KeyValueMetadata(seal.Key, seal.Placeholder),
 	}
-	for _, m := range []struct {
-		key   string
-		value any
-	}{{keyRuns, f.Stack}, {keyHead, f}, {keyBackend, f.Backend}, {keyVersions, moduleVersions()}} {
-		text, err := json.Marshal(m.value)
+	if f.packed {
+		code, err := pack(metadata)
 		if err != nil {
 			return nil, err
 		}
-		if f.packed {
-			text = pack(text)
-		}
-		options = append(options, parquet.KeyValueMetadata(m.key, string(text)))
+		options = append(options, parquet.KeyValueMetadata(keyPacked, code), parquet.Compression(smallest))
+		metadata = nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		options = append(options, parquet.KeyValueMetadata(key, string(metadata[key])))
 	}
 	var out bytes.Buffer
-	fields := append([]field{runField, stackField, stepField, taskField}, columnFields(f.Columns)...)
 	for i := range fields {
 		fields[i].split = f.packed
-	}
-	if f.packed {
-		options = append(options, parquet.Compression(smallest))
 	}
 	w := newTable(&out, fields, options...)
 	for _, r := range runs {

@@ -153,6 +153,43 @@ func TestFileIsDeterministicAndDocumented(t *testing.T) {
 	}
 }
 
+// Published files have the metadata of others, packed under one key; what can't be unpacked is an error.
+func TestPublishedMetadata(t *testing.T) {
+	f := written(t, &Store{Dir: t.TempDir()})
+	dir := t.TempDir()
+	if err := Publish(f, dir, names(f.Columns), false); err != nil {
+		t.Fatal(err)
+	}
+	lookUp := func(path string) *parquet.File {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := openParquet(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	whole, published := lookUp(f.Path), lookUp(publishedPath(dir, f.Hash))
+	code, _ := published.Lookup(keyPacked)
+	packed, err := unpack(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{keyRuns, keyBackend, keyVersions, keyColumns} {
+		want, _ := whole.Lookup(key)
+		if _, plain := published.Lookup(key); plain || want == "" || string(packed[key]) != want {
+			t.Errorf("%s is %s, plain: %v; want %s, packed", key, packed[key], plain, want)
+		}
+	}
+	for _, wrong := range []string{"", "gzip", code[:len(code)/2]} {
+		if _, err := unpack(wrong); err == nil {
+			t.Errorf("metadata %.10q…: want an error", wrong)
+		}
+	}
+}
+
 // What is wanted and not there is named, and what is there is not.
 func TestIncomplete(t *testing.T) {
 	store := &Store{Dir: t.TempDir()}

@@ -2,7 +2,6 @@ package results
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -72,10 +71,21 @@ type table struct {
 	rows   []parquet.Row
 }
 
-// newTable returns a table with the documentation of its columns in the metadata key "columns".
+// keyColumns is the metadata key of the documentation of columns.
+const keyColumns = "columns"
+
+// documentation returns what each column is.
+func documentation(fields []field) map[string]string {
+	about := map[string]string{}
+	for _, f := range fields {
+		about[f.name] = f.about
+	}
+	return about
+}
+
+// newTable returns a table of columns.
 func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *table {
 	var all []reflect.StructField
-	about := map[string]string{}
 	for i, f := range fields {
 		tag := f.name + ",optional"
 		switch {
@@ -87,15 +97,9 @@ func newTable(to io.Writer, fields []field, options ...parquet.WriterOption) *ta
 		all = append(all, reflect.StructField{
 			Name: fmt.Sprintf("F%d", i), Type: reflect.PointerTo(f.of), Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", tag)),
 		})
-		about[f.name] = f.about
-	}
-	docs, err := json.Marshal(about)
-	if err != nil {
-		panic(err) // a map of strings always has a JSON form
 	}
 	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(all)).Interface())
-	options = append([]parquet.WriterOption{schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, ""),
-		parquet.KeyValueMetadata("columns", string(docs))}, options...)
+	options = append([]parquet.WriterOption{schema, parquet.Compression(compression), parquet.CreatedBy("raretask", format, "")}, options...)
 	return &table{w: parquet.NewGenericWriter[any](to, options...), fields: fields}
 }
 
