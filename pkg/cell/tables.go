@@ -104,6 +104,34 @@ func ControlTable(s *spec.Sweep, m claims.Measure) {
 	Table(headers, table)
 }
 
+// NovelTable displays how many unseen instances of a novel task decoders tell, by width and by what was changed for it: mean and half width
+// of the 95% interval over seeds. The first of runs are of the lower frequency, against which the others differ.
+func NovelTable(runs ...results.Runs) {
+	widths, _ := results.By(Must(results.Join(runs...)), results.Width)
+	headers := []string{"test accuracy"}
+	for _, w := range widths {
+		headers = append(headers, fmt.Sprintf("N = %d", w))
+	}
+	var table [][]any
+	rows := map[string][]any{}
+	rare := map[int]claims.NovelSetting{}
+	for _, of := range runs {
+		for _, n := range Must(claims.Novels(of)) {
+			base, known := rare[n.Width]
+			if !known {
+				base, rare[n.Width] = n.Setting, n.Setting
+			}
+			name := n.Setting.Beside(base)
+			if rows[name] == nil {
+				rows[name] = append([]any{name}, slices.Repeat([]any{"–"}, len(widths))...)
+				table = append(table, rows[name])
+			}
+			rows[name][1+slices.Index(widths, n.Width)] = Interval(n.Accuracy)
+		}
+	}
+	Table(headers, table)
+}
+
 // Depths trains what is missing and displays the measure for the widths of a sweep, beside nets of other depths with as many weights.
 func Depths(s *spec.Sweep, m claims.Measure, depths ...int) {
 	headers := []string{m.Name}

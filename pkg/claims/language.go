@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"raretask/pkg/corpus"
 	"raretask/pkg/probe"
@@ -32,6 +33,25 @@ type NovelSetting struct {
 	Sharpness float64 // of a synthetic language: 0 is none to learn
 	Alone     bool    // only windows of the task are learned from, and they hold nothing else
 	Mup       bool
+}
+
+// Beside says in what a setting differs from another one of the same width; from none, how often instances come.
+func (s NovelSetting) Beside(base NovelSetting) string {
+	var all []string
+	say := func(differs bool, format string, values ...any) {
+		if differs {
+			all = append(all, fmt.Sprintf(format, values...))
+		}
+	}
+	say(s.Alone, "the task alone")
+	say(s.Mup, "muP")
+	say(s.Samples != base.Samples, "%d instances a batch", s.Samples)
+	say(s.Sharpness != base.Sharpness, "no structure in the language")
+	say(s.Steps != base.Steps, "%g times the steps", float64(s.Steps)/float64(base.Steps))
+	say(s.Rate != base.Rate && !s.Mup, "%.1g times the rate", s.Rate/base.Rate)
+	say(len(all) == 0 && s.Samples == 1, "1 instance a batch")
+	say(len(all) == 0, "%d instances a batch", s.Samples)
+	return strings.Join(all, ", ")
 }
 
 // Novels returns the accuracies of runs, by width and setting.
@@ -69,21 +89,25 @@ func Novels(runs results.Runs) ([]Novel, error) {
 	return all, nil
 }
 
-// NovelClaims returns what the paper claims of a novel task in a language or text, for each narrow width that has controls beside the largest
-// width: that it fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could
-// express the task and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two
-// frequencies at all widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec.
-// 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
-func NovelClaims(main, controls results.Runs) ([]Claim, error) {
+// NovelClaims returns what the paper claims of a novel task in a language or text, for each narrow width beside the largest one: that it
+// fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could express the task
+// and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two frequencies at all
+// widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Without any, all widths but the
+// largest one are narrow. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
+func NovelClaims(main, controls results.Runs) (all []Claim, err error) {
 	base, err := Novels(main)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := Novels(controls)
-	if err != nil {
-		return nil, err
+	widths, _ := results.By(main, results.Width)
+	wide, narrow := widths[len(widths)-1], widths[:len(widths)-1]
+	var changed []Novel
+	if len(controls) > 0 {
+		if changed, err = Novels(controls); err != nil {
+			return nil, err
+		}
+		narrow = controlled(changed)
 	}
-	wide := base[len(base)-1].Width
 	of := func(width int) (rare, frequent Novel, err error) {
 		own := byFrequency(base, width)
 		if len(own) != 2 {
@@ -95,50 +119,59 @@ func NovelClaims(main, controls results.Runs) ([]Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	mup := map[int]BySeed{}
-	for _, c := range changed {
-		if c.Setting.Mup {
-			mup[c.Width] = c.Accuracy
-		}
-	}
-	var all []Claim
-	for _, w := range controlled(changed) {
+	for _, w := range narrow {
 		rare, frequent, err := of(w)
 		if err != nil {
 			return nil, err
 		}
-		add := func(id, name string, effect BySeed, minimum float64) {
-			all = append(all, Claim{ID: fmt.Sprintf("%s-%d", id, w), Name: fmt.Sprintf("N = %d %s", w, name), Effect: effect, Minimum: minimum})
-		}
-		add("size", fmt.Sprintf("tells less of the rare task than N = %d", wide), Paired(large.Accuracy, rare.Accuracy), AccuracyEffect)
-		add("frequency", "is rescued by a higher frequency", Paired(frequent.Accuracy, rare.Accuracy), AccuracyEffect)
-		best := rare
-		for _, c := range changed {
-			if c.Width != w || c.Setting.Mup {
-				continue
-			}
-			plain := c.Setting
-			plain.Rate = rare.Setting.Rate
-			switch {
-			case c.Setting.Alone:
-				add("alone", "learns the task alone, as seldom", c.Accuracy, Expressed)
-			case c.Setting.Samples != rare.Setting.Samples:
-				add("expressed", "can express the task: it learns it with an instance in every window", c.Accuracy, Expressed)
-			case c.Setting.Sharpness != rare.Setting.Sharpness:
-				add("structure", "learns it beside a language without structure", Paired(c.Accuracy, rare.Accuracy), AccuracyEffect)
-			case c.Setting.Steps != rare.Setting.Steps:
-				add("time", fmt.Sprintf("tells less than N = %d even after %g times the steps", wide,
-					float64(c.Setting.Steps)/float64(rare.Setting.Steps)), Paired(large.Accuracy, c.Accuracy), AccuracyEffect)
-			case plain == rare.Setting && c.Accuracy.Interval().better(best.Accuracy.Interval(), false):
+		all = append(all,
+			Claim{fmt.Sprint("size-", w), fmt.Sprintf("N = %d tells less of the rare task than N = %d", w, wide),
+				Paired(large.Accuracy, rare.Accuracy), AccuracyEffect},
+			Claim{fmt.Sprint("frequency-", w), fmt.Sprintf("N = %d is rescued by a higher frequency", w),
+				Paired(frequent.Accuracy, rare.Accuracy), AccuracyEffect})
+		all = append(all, controlClaims(large, rare, changed)...)
+	}
+	return all, nil
+}
+
+// controlClaims are those of NovelClaims on the controls of a narrow width, given what it and the largest one have of the rarer task.
+func controlClaims(large, rare Novel, changed []Novel) (all []Claim) {
+	add := func(id, name string, effect BySeed, minimum float64) {
+		all = append(all, Claim{fmt.Sprintf("%s-%d", id, rare.Width), fmt.Sprintf("N = %d %s", rare.Width, name), effect, minimum})
+	}
+	best, rates := rare, 1
+	mup := map[int]BySeed{}
+	for _, c := range changed {
+		plain := c.Setting
+		plain.Rate = rare.Setting.Rate
+		switch {
+		case c.Setting.Mup:
+			mup[c.Width] = c.Accuracy
+		case c.Width != rare.Width:
+		case c.Setting.Alone:
+			add("alone", "learns the task alone, as seldom", c.Accuracy, Expressed)
+		case c.Setting.Samples != rare.Setting.Samples:
+			add("expressed", "can express the task: it learns it with an instance in every window", c.Accuracy, Expressed)
+		case c.Setting.Sharpness != rare.Setting.Sharpness:
+			add("structure", "learns it beside a language without structure", Paired(c.Accuracy, rare.Accuracy), AccuracyEffect)
+		case c.Setting.Steps != rare.Setting.Steps:
+			add("time", fmt.Sprintf("tells less than N = %d even after %g times the steps", large.Width,
+				float64(c.Setting.Steps)/float64(rare.Setting.Steps)), Paired(large.Accuracy, c.Accuracy), AccuracyEffect)
+		case plain == rare.Setting:
+			if rates++; c.Accuracy.Interval().better(best.Accuracy.Interval(), false) {
 				best = c
 			}
 		}
-		if len(mup[w]) > 0 {
-			add("mup", fmt.Sprintf("tells less than N = %d under muP, at one rate", wide), Paired(mup[wide], mup[w]), AccuracyEffect)
-		}
-		add("rate", fmt.Sprintf("tells less than N = %d at the best of its rates", wide), Paired(large.Accuracy, best.Accuracy), AccuracyEffect)
 	}
-	return all, nil
+	if len(mup[rare.Width]) > 0 {
+		add("mup", fmt.Sprintf("tells less than N = %d under muP, at one rate", large.Width), Paired(mup[large.Width], mup[rare.Width]),
+			AccuracyEffect)
+	}
+	if rates > 1 {
+		add("rate", fmt.Sprintf("tells less than N = %d at the best of its rates", large.Width), Paired(large.Accuracy, best.Accuracy),
+			AccuracyEffect)
+	}
+	return all
 }
 
 // byFrequency returns what nets of a width have, the lowest frequency first.

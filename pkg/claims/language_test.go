@@ -108,9 +108,12 @@ func TestNovelClaimsOfText(t *testing.T) {
 	for _, claim := range all {
 		got = append(got, claim.ID+" "+claim.Verdict())
 	}
-	want := "size-8 supported, frequency-8 supported, alone-8 supported, rate-8 supported"
+	want := "size-8 supported, frequency-8 supported, alone-8 supported"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("%s; want %s", strings.Join(got, ", "), want)
+	}
+	if all, err := NovelClaims(text([]NovelSetting{plain, more}, 8, 16, 64), nil); err != nil || len(all) != 4 {
+		t.Errorf("%d claims on two narrow widths without controls, %v: want size and frequency of each", len(all), err)
 	}
 	regression := novices(capacity, []NovelSetting{plain, more}, 8, 64)
 	for _, r := range regression {
@@ -153,6 +156,27 @@ func TestLargerClaims(t *testing.T) {
 			if _, err := largerClaims([]results.Runs{main, controls, of}); err == nil {
 				t.Errorf("%s: want an error", wrong)
 			}
+		}
+	}
+}
+
+func TestNovelSettingsSayWhatIsChanged(t *testing.T) {
+	base := NovelSetting{Samples: 1, Steps: 100, Rate: .01, Sharpness: 2}
+	for _, c := range []struct {
+		change func(*NovelSetting)
+		want   string
+	}{
+		{func(*NovelSetting) {}, "1 instance a batch"},
+		{func(s *NovelSetting) { s.Samples = 8 }, "8 instances a batch"},
+		{func(s *NovelSetting) { s.Steps = 400 }, "4 times the steps"},
+		{func(s *NovelSetting) { s.Rate = .003 }, "0.3 times the rate"},
+		{func(s *NovelSetting) { s.Sharpness, s.Steps = 0, 50 }, "no structure in the language, 0.5 times the steps"},
+		{func(s *NovelSetting) { s.Mup, s.Rate = true, .005 }, "muP"},
+		{func(s *NovelSetting) { s.Alone = true }, "the task alone"},
+	} {
+		s := base
+		if c.change(&s); s.Beside(base) != c.want {
+			t.Errorf("%+v is %q, want %q", s, s.Beside(base), c.want)
 		}
 	}
 }

@@ -24,11 +24,24 @@ type Batch struct {
 	tiles *Tiles // where a network has asked for them
 }
 
-// Rows returns the batch of rows from one on up to another.
-func (b *Batch) Rows(from, to int) *Batch {
-	rows := func(v *Node) *Node { return Slice(v, AxisRange(from, to)) }
-	end := MinScalar(MaxScalar(AddScalar(b.end, -float64(from)), 0.), float64(to-from))
-	return &Batch{X: rows(b.X), Y: rows(b.Y), Task: rows(b.Task), Counts: Sub(end, begin(end)), end: end}
+// Parts returns the arrays of a batch that is cut into n parts of equal size, as a loop over them carries them.
+func (b *Batch) Parts(n int) []*Node {
+	cut := func(v *Node) *Node {
+		dims := v.Shape().Dimensions
+		return Reshape(v, append([]int{n, dims[0] / n}, dims[1:]...)...)
+	}
+	return []*Node{cut(b.X), cut(b.Y), cut(b.Task), b.end}
+}
+
+// Part returns the batch that is the i-th of parts (int32 scalar).
+func Part(parts []*Node, i *Node) *Batch {
+	own := func(v *Node) *Node { return Gather(v, Reshape(i, 1), false) } // compute v0.1.5's Go backend has no DynamicSlice
+	b := &Batch{X: own(parts[0]), Y: own(parts[1]), Task: own(parts[2])}
+	rows := float64(b.Task.Shape().Dim(0))
+	before := MulScalar(ConvertDType(i, dtypes.Float32), rows)
+	b.end = MinScalar(MaxScalar(Sub(parts[3], before), 0.), rows)
+	b.Counts = Sub(b.end, begin(b.end))
+	return b
 }
 
 // OwnTask returns, for each row of the batch, the entry of v [K, ...] that belongs to the row's task: [B, ...]. It picks

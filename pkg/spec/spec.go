@@ -262,7 +262,6 @@ const (
 	largestBatch = 1 << 24 // float32 counts no further
 	largestEvals = 10_000
 	largestShare = 1e100
-	mostParts    = 256 // of a batch: each has its own part of a program
 )
 
 // Validate returns a *KeyError for the first impossible setting.
@@ -346,8 +345,8 @@ func (t Train) validate() error {
 	beta := func(v float64) bool { return atLeast0(v) && float32(v) < 1 }
 	return cmp.Or(
 		tasks.Want(t.Batch >= 1 && t.Batch <= largestBatch, "train.batch", t.Batch, fmt.Sprintf("1 … %d", largestBatch)),
-		tasks.Want(t.Accumulate >= 0 && t.Accumulate <= mostParts && t.Batch%max(1, t.Accumulate) == 0, "train.accumulate", t.Accumulate,
-			fmt.Sprintf("0 … %d parts of equal size of train.batch (%d)", mostParts, t.Batch)),
+		tasks.Want(t.Accumulate >= 0 && t.Batch%max(1, t.Accumulate) == 0, "train.accumulate", t.Accumulate,
+			fmt.Sprintf("0, or parts of equal size of train.batch (%d)", t.Batch)),
 		tasks.Want(t.Accumulate <= 1 || t.Intervention.Kind == "" || t.Intervention.Resizes(), "train.accumulate", t.Accumulate,
 			"0 beside train.intervention.kind: "+t.Intervention.Kind),
 		tasks.Want(t.Steps >= 1 && t.Steps <= math.MaxInt32, "train.steps", t.Steps, steps),

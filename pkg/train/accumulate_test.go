@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"raretask/pkg/backend"
 	"raretask/pkg/backend/backendtest"
 	"raretask/pkg/spec"
 )
@@ -11,7 +12,10 @@ import (
 // A batch in parts trains as it does whole, up to rounding: of tasks with readouts of their own, of losses that count positions, with
 // clipping and injections.
 func TestAccumulate(t *testing.T) {
-	b := backendtest.XLA(t)
+	backendtest.Each(t, accumulates)
+}
+
+func accumulates(t *testing.T, b *backend.Backend) {
 	decoder := reading(t)
 	decoder[0].Train.Steps = 40
 	regression := spec.Default()

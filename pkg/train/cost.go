@@ -37,10 +37,11 @@ const (
 	fused    = 7. / 8    // of what a decoder holds of a batch, the rest being fused away, and of what it holds
 	merged   = 3. / 5    // of a sample that is evaluated
 	between  = 8 << 20   // for each array of a decoder's weights while a program is compiled: there is more between two products, and
-	attended = 14 << 20  // for each part of attention (see net.Decoder.Parts), of which each further part of a batch takes
-	again    = .3
-	probed   = 30 << 20 // for what metrics of a decoder compile
-	sampled  = 1.4      // times those of a piece that is evaluated
+	attended = 14 << 20  // for each part of attention (see net.Decoder.Parts)
+	summed   = 5         // times the gradients, where they are accumulated: of a part, their sums before and after it, and means of them
+	further  = 80 << 20  // for the programs that then draw a batch and take the optimizer's step
+	probed   = 30 << 20  // for what metrics of a decoder compile
+	sampled  = 1.4       // times those of a piece that is evaluated
 )
 
 // CostOf returns the cost of training a stack of valid runs.
@@ -56,8 +57,8 @@ func CostOf(stack spec.Stack) Cost {
 //
 //	process + Garbage + Host + Host/4 (see package sweep)
 //	+ compiled·arrays and what decoders add, or
-//	+ loaded·arrays·(parts of a batch)
-//	+ waste·(state·2 (before and after a step) + weights (gradients) + batch) + packed·widest
+//	+ loaded·arrays, and where gradients are accumulated further
+//	+ waste·(state·2 (before and after a step) + weights (gradients; summed times where they are accumulated) + batch) + packed·widest
 //	+ sampled·(samples of some tasks, of all runs)
 //
 // A batch is what it is drawn of, the bits of its inputs and what becomes of them, or later its inputs for products that read them row by
@@ -95,7 +96,7 @@ func (c Cost) With(run spec.Run) Cost {
 	if decoder, ok := n.(net.Decoder); ok {
 		held, passing = int(fused*float64(held)), int(merged*float64(4*decoder.Passing()))
 		if first {
-			c.decoding += between*len(n.Weights()) + int(attended*float64(decoder.Parts())*(1+again*float64(pieces-1)))
+			c.decoding += between*len(n.Weights()) + attended*decoder.Parts()
 		}
 		c.decoding += probed
 	}
@@ -118,8 +119,12 @@ func (c Cost) With(run spec.Run) Cost {
 	}
 	piece := c.unused + evaluated*c.passing
 	c.Host = 4 * c.Parameters
-	step := waste*(float64(2*c.state+4*c.Parameters)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
+	gradients, programs := 4*c.Parameters, 0
+	if pieces > 1 {
+		gradients, programs = summed*gradients, further
+	}
+	step := waste*(float64(2*c.state+gradients)+max(drawn*float64(c.inputs), float64(c.batch))) + packed*float64(c.widest) +
 		sampled*float64(piece)
-	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays+c.decoding, loaded*c.arrays*pieces+int(step))
+	c.Memory = process + Garbage + c.Host*5/4 + max(compiled*c.arrays+c.decoding, loaded*c.arrays+programs+int(step))
 	return c
 }

@@ -77,37 +77,29 @@ func (p *Program) trainGraph(arrays []*Node) []*Node {
 // stepGraph is one training step of all runs: the new state, given state and inputs.
 func (p *Program) stepGraph(arrays []*Node) []*Node {
 	state, inputs := arrays[:p.stateSize()], arrays[p.stateSize():]
-	g := state[0].Graph()
-	random := mixture.NewRandom(inputs[inputSeed], state[stateStep], trainingSamples)
-	n := len(p.weights)
-	constants, schedule, stream, tap := p.split(state[stateStep], inputs)
+	batch, tap := p.draw(state[stateStep], inputs)
+	next := slices.Clone(state)
+	loss, gradients := p.differentiate(next, batch, tap)
+	p.advanced(next, inputs, loss, gradients)
+	return next
+}
+
+// draw draws the batch of a step, and returns what sees its activations.
+func (p *Program) draw(step *Node, inputs []*Node) (*mixture.Batch, net.Tap) {
+	random := mixture.NewRandom(inputs[inputSeed], step, trainingSamples)
+	constants, schedule, stream, tap := p.split(step, inputs)
 	thresholds, forced := inputs[inputThresholds], inputs[inputForced]
 	if p.schedule > 0 {
-		thresholds, forced = mixture.Draws(state[stateStep], thresholds, schedule)
+		thresholds, forced = mixture.Draws(step, thresholds, schedule)
 	}
-	family := p.fed(tasks.Bind(p.mixture.Family, constants), state[stateStep], stream)
-	batch := mixture.Draw(family, random, thresholds, forced, p.shared.Train.Batch)
-	weights := state[stateWeights : stateWeights+n]
-
-	next := append([]*Node{}, state...)
-	loss, gradients := p.differentiate(next, weights, batch, tap)
-	next[stateStep] = Add(state[stateStep], Const(g, int32(1)))
-	anew := ReduceLogicalOr(Equal(inputs[inputLosses], state[stateStep]))
-	next[stateLossSum] = Add(Where(anew, ZerosLike(loss), state[stateLossSum]), loss)
-	// A NaN fails every comparison, so "not below the limit" also catches it.
-	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.baseline))
-	first := LogicalAnd(LogicalNot(fine), Equal(state[stateDiverged], Const(g, int32(-1))))
-	next[stateDiverged] = Where(first, BroadcastToShape(next[stateStep], first.Shape()), state[stateDiverged])
-	p.update(next, gradients, inputs[inputRate])
-	return next
+	family := p.fed(tasks.Bind(p.mixture.Family, constants), step, stream)
+	return mixture.Draw(family, random, thresholds, forced, p.shared.Train.Batch), tap
 }
 
 // differentiate returns the training loss of a batch [runs] and what follows of its gradients. Running means of an intervention are
 // renewed in next.
-func (p *Program) differentiate(next, weights []*Node, batch *mixture.Batch, tap net.Tap) (loss *Node, g gradients) {
-	if parts := p.shared.Train.Accumulate; parts > 1 {
-		return p.accumulate(weights, batch, parts, tap)
-	}
+func (p *Program) differentiate(next []*Node, batch *mixture.Batch, tap net.Tap) (loss *Node, g gradients) {
+	weights := next[stateWeights:][:len(p.weights)]
 	// The runs don't interact, so the gradient of the sum of their losses holds each run's own gradient.
 	losses, total := p.losses(weights, batch, tap)
 	loss = Div(ReduceSum(losses, 1), total)
@@ -117,28 +109,17 @@ func (p *Program) differentiate(next, weights []*Node, batch *mixture.Batch, tap
 	return loss, gradients{sum: Gradient(ReduceAllSum(loss), weights...)}
 }
 
-// accumulate is differentiate in parts of equal size. Each waits for the gradients of the one before it, whose activations are gone by
-// then.
-func (p *Program) accumulate(weights []*Node, batch *mixture.Batch, parts int, tap net.Tap) (loss *Node, g gradients) {
-	rows, n := p.shared.Train.Batch/parts, len(weights)
-	var sum, total *Node
-	for i := range parts {
-		losses, count := p.losses(weights, batch.Rows(i*rows, (i+1)*rows), tap)
-		own := Gradient(ReduceAllSum(losses), weights...)
-		if losses = ReduceSum(losses, 1); i == 0 {
-			sum, total, g.sum = losses, count, own
-		} else {
-			sum, total, g.sum = Add(sum, losses), Add(total, count), add(g.sum, own)
-		}
-		if i < parts-1 {
-			both := OptimizationBarriers(append(slices.Clone(g.sum), weights...)...)
-			g.sum, weights = both[:n], both[n:]
-		}
-	}
-	for i := range g.sum {
-		g.sum[i] = Div(g.sum[i], total)
-	}
-	return Div(sum, total), g
+// advanced makes of the state before a step that after it, given the loss of its batch and what follows of its gradients.
+func (p *Program) advanced(next, inputs []*Node, loss *Node, gradients gradients) {
+	g := loss.Graph()
+	anew := ReduceLogicalOr(Equal(inputs[inputLosses], next[stateStep]))
+	next[stateStep] = Add(next[stateStep], Const(g, int32(1)))
+	next[stateLossSum] = Add(Where(anew, ZerosLike(loss), next[stateLossSum]), loss)
+	// A NaN fails every comparison, so "not below the limit" also catches it.
+	fine := LessThan(loss, Scalar(g, loss.DType(), divergedAt*p.baseline))
+	first := LogicalAnd(LogicalNot(fine), Equal(next[stateDiverged], Const(g, int32(-1))))
+	next[stateDiverged] = Where(first, BroadcastToShape(next[stateStep], first.Shape()), next[stateDiverged])
+	p.update(next, gradients, inputs[inputRate])
 }
 
 // split returns the inputs that follow the named ones, and what sees every activation once so many steps are done: an intervention on the

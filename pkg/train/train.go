@@ -60,6 +60,7 @@ type Program struct {
 	piece               int // tasks that are evaluated at a time
 
 	train, evaluate *graph.Exec
+	accumulated     *accumulation // takes the steps in the place of train, where batches come in parts; else nil
 
 	// Compile is the time that building and compiling took; it happens at the first use.
 	Compile   time.Duration
@@ -152,6 +153,11 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 	if p.train, err = graph.NewExec(b.Backend, step); err != nil {
 		return nil, err
 	}
+	if parts := p.shared.Train.Accumulate; parts > 1 {
+		if p.accumulated, err = newAccumulation(p, parts); err != nil {
+			return nil, err
+		}
+	}
 	p.evaluate, err = graph.NewExec(b.Backend, p.evaluateGraph)
 	return p, err
 }
@@ -160,6 +166,9 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 func (p *Program) Finalize() {
 	p.train.Finalize()
 	p.evaluate.Finalize()
+	if p.accumulated != nil {
+		p.accumulated.finalize()
+	}
 }
 
 // Snapshot is the state of a stack's runs after Step steps.
@@ -325,7 +334,13 @@ func (p *Program) compile(state, inputs []*tensors.Tensor) error {
 	shapesOf := func(arrays ...[]*tensors.Tensor) []shapes.Shape {
 		return xslices.Map(slices.Concat(arrays...), (*tensors.Tensor).Shape)
 	}
-	if _, err := p.train.Compile(shapesOf(state, inputs)...); err != nil {
+	var err error
+	if p.accumulated != nil {
+		err = p.accumulated.compile(shapesOf(state), shapesOf(inputs))
+	} else {
+		_, err = p.train.Compile(shapesOf(state, inputs)...)
+	}
+	if err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
 	scalars := []*tensors.Tensor{state[stateStep], state[stateStep]} // of the types of those that it takes
@@ -346,7 +361,7 @@ func (p *Program) weightsIn(state []*tensors.Tensor) []*tensors.Tensor {
 func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*tensors.Tensor, error) {
 	replace(state, stateEnd, tensors.FromScalar(int32(end)))
 	for done < end {
-		next, err := call(p.train, state, inputs)
+		next, err := p.step(state, inputs)
 		if err != nil {
 			return state, err
 		}
@@ -360,6 +375,14 @@ func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*te
 		done = now
 	}
 	return state, nil
+}
+
+// step returns the state after some steps, one at least.
+func (p *Program) step(state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error) {
+	if p.accumulated != nil {
+		return p.accumulated.accumulate(state, inputs)
+	}
+	return call(p.train, state, inputs)
 }
 
 // call runs a compiled graph.
