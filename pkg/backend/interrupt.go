@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// grace is how long an interrupted process has to keep what it has done. A step of training can't be interrupted, and the
-// largest one takes seconds.
+// grace is how long an interrupted process has to keep what it has done. What is dispatched can't be interrupted, and
+// the largest computation takes seconds.
 var grace = 30 * time.Second
 
 // Interruptible returns a context that Ctrl-C and SIGTERM end, and a function that frees it when the work is done. Work that has not

@@ -105,28 +105,32 @@ func ControlTable(s *spec.Sweep, m claims.Measure) {
 }
 
 // NovelTable displays how many unseen instances of a novel task decoders tell, by width and by what was changed for it: mean and half width
-// of the 95% interval over seeds. The first of runs are of the lower frequency, against which the others differ.
-func NovelTable(runs ...results.Runs) {
-	widths, _ := results.By(Must(results.Join(runs...)), results.Width)
+// of the 95% interval over seeds. Changes are those against the lowest frequency in main.
+func NovelTable(main results.Runs, controls ...results.Runs) {
+	widths, _ := results.By(Must(results.Join(append(controls, main)...)), results.Width)
 	headers := []string{"test accuracy"}
 	for _, w := range widths {
 		headers = append(headers, fmt.Sprintf("N = %d", w))
 	}
+	base := map[int]claims.NovelSetting{}
+	for _, n := range Must(claims.Novels(main)) {
+		if s, known := base[n.Width]; !known || n.Setting.Samples < s.Samples {
+			base[n.Width] = n.Setting
+		}
+	}
 	var table [][]any
 	rows := map[string][]any{}
-	rare := map[int]claims.NovelSetting{}
-	for _, of := range runs {
-		for _, n := range Must(claims.Novels(of)) {
-			base, known := rare[n.Width]
-			if !known {
-				base, rare[n.Width] = n.Setting, n.Setting
-			}
-			name := n.Setting.Beside(base)
+	for _, runs := range append([]results.Runs{main}, controls...) {
+		for _, n := range Must(claims.Novels(runs)) {
+			name, at := n.Setting.Beside(base[n.Width]), 1+slices.Index(widths, n.Width)
 			if rows[name] == nil {
 				rows[name] = append([]any{name}, slices.Repeat([]any{"–"}, len(widths))...)
 				table = append(table, rows[name])
 			}
-			rows[name][1+slices.Index(widths, n.Width)] = Interval(n.Accuracy)
+			if rows[name][at] != "–" {
+				Check(fmt.Errorf("cell: width %d has %s twice: want runs that differ in what the table says", n.Width, name))
+			}
+			rows[name][at] = Interval(n.Accuracy)
 		}
 	}
 	Table(headers, table)

@@ -35,7 +35,7 @@ type NovelSetting struct {
 	Mup       bool
 }
 
-// Beside says in what a setting differs from another one of the same width; from none, how often instances come.
+// Beside says in what a setting differs from another one of the same width; where it doesn't, how often instances come.
 func (s NovelSetting) Beside(base NovelSetting) string {
 	var all []string
 	say := func(differs bool, format string, values ...any) {
@@ -46,9 +46,10 @@ func (s NovelSetting) Beside(base NovelSetting) string {
 	say(s.Alone, "the task alone")
 	say(s.Mup, "muP")
 	say(s.Samples != base.Samples, "%d instances a batch", s.Samples)
-	say(s.Sharpness != base.Sharpness, "no structure in the language")
+	say(s.Sharpness != base.Sharpness && s.Sharpness == 0, "no structure in the language")
+	say(s.Sharpness != base.Sharpness && s.Sharpness != 0, "sharpness %g of the language", s.Sharpness)
 	say(s.Steps != base.Steps, "%g times the steps", float64(s.Steps)/float64(base.Steps))
-	say(s.Rate != base.Rate && !s.Mup, "%.1g times the rate", s.Rate/base.Rate)
+	say(s.Rate != base.Rate && !s.Mup, "%.2g times the rate", s.Rate/base.Rate)
 	say(len(all) == 0 && s.Samples == 1, "1 instance a batch")
 	say(len(all) == 0, "%d instances a batch", s.Samples)
 	return strings.Join(all, ", ")
@@ -56,8 +57,8 @@ func (s NovelSetting) Beside(base NovelSetting) string {
 
 // Novels returns the accuracies of runs, by width and setting.
 func Novels(runs results.Runs) ([]Novel, error) {
-	vary := []string{"net.width", "net.parameterization", "net.base", "train.rate", "train.steps", "train.warmup", "train.injection.samples",
-		"train.intervention.kind", "train.intervention.task", "mixture.sharpness", "mixture.window"}
+	vary := slices.Concat(sizes, []string{"net.parameterization", "net.base", "train.steps", "train.warmup", "train.injection.samples",
+		"train.intervention.kind", "train.intervention.task", "mixture.sharpness", "mixture.window"})
 	if err := runs.Need(results.Design{Vary: vary, Columns: []string{probe.TestAccuracy}, Final: true, Absent: true}); err != nil {
 		return nil, err
 	}
@@ -92,46 +93,60 @@ func Novels(runs results.Runs) ([]Novel, error) {
 // NovelClaims returns what the paper claims of a novel task in a language or text, for each narrow width beside the largest one: that it
 // fails at a frequency at which the largest one learns, also under muP, that more of the task rescues it, that it could express the task
 // and alone does, and that neither rates nor time nor anything but a language to learn are to blame. main are two frequencies at all
-// widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Without any, all widths but the
-// largest one are narrow. Source: Sec. 4.1-4.2 of arXiv 2605.29548, and controls that it lacks.
+// widths; controls change one thing of the rarer one at the narrow widths, muP at the largest one, too. Source: Sec. 4.1-4.2 of arXiv
+// 2605.29548, and controls that it lacks.
 func NovelClaims(main, controls results.Runs) (all []Claim, err error) {
 	base, err := Novels(main)
 	if err != nil {
 		return nil, err
 	}
-	widths, _ := results.By(main, results.Width)
-	wide, narrow := widths[len(widths)-1], widths[:len(widths)-1]
-	var changed []Novel
-	if len(controls) > 0 {
-		if changed, err = Novels(controls); err != nil {
-			return nil, err
-		}
-		narrow = controlled(changed)
-	}
-	of := func(width int) (rare, frequent Novel, err error) {
-		own := byFrequency(base, width)
-		if len(own) != 2 {
-			return rare, frequent, fmt.Errorf("claims: %d settings of width %d: want two frequencies", len(own), width)
-		}
-		return own[0], own[1], nil
-	}
-	large, _, err := of(wide)
+	changed, err := Novels(controls)
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range narrow {
-		rare, frequent, err := of(w)
+	for _, w := range controlled(changed) {
+		own, large, rare, err := sizeClaims(base, w)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all,
-			Claim{fmt.Sprint("size-", w), fmt.Sprintf("N = %d tells less of the rare task than N = %d", w, wide),
-				Paired(large.Accuracy, rare.Accuracy), AccuracyEffect},
-			Claim{fmt.Sprint("frequency-", w), fmt.Sprintf("N = %d is rescued by a higher frequency", w),
-				Paired(frequent.Accuracy, rare.Accuracy), AccuracyEffect})
-		all = append(all, controlClaims(large, rare, changed)...)
+		all = append(append(all, own...), controlClaims(large, rare, changed)...)
 	}
 	return all, nil
+}
+
+// SizeClaims are those of NovelClaims that take no controls, for all widths but the largest one.
+func SizeClaims(main results.Runs) (all []Claim, err error) {
+	base, err := Novels(main)
+	if err != nil {
+		return nil, err
+	}
+	widths, _ := results.By(main, results.Width)
+	for _, w := range widths[:len(widths)-1] {
+		own, _, _, err := sizeClaims(base, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, own...)
+	}
+	return all, nil
+}
+
+// sizeClaims are those of SizeClaims on a width, and what it and the largest one have of the rarer task.
+func sizeClaims(base []Novel, width int) (list []Claim, large, rare Novel, err error) {
+	var found [2][]Novel
+	wide := base[len(base)-1].Width
+	for i, w := range []int{wide, width} {
+		if found[i] = byFrequency(base, w); len(found[i]) != 2 {
+			return nil, large, rare, fmt.Errorf("claims: %d settings of width %d: want two frequencies", len(found[i]), w)
+		}
+	}
+	large, rare = found[0][0], found[1][0]
+	return []Claim{
+		{fmt.Sprint("size-", width), fmt.Sprintf("N = %d tells less of the rare task than N = %d", width, wide),
+			Paired(large.Accuracy, rare.Accuracy), AccuracyEffect},
+		{fmt.Sprint("frequency-", width), fmt.Sprintf("N = %d is rescued by a higher frequency", width),
+			Paired(found[1][1].Accuracy, rare.Accuracy), AccuracyEffect},
+	}, large, rare, nil
 }
 
 // controlClaims are those of NovelClaims on the controls of a narrow width, given what it and the largest one have of the rarer task.
@@ -192,12 +207,12 @@ func controlled(controls []Novel) []int {
 	return slices.Sorted(maps.Keys(widths))
 }
 
-// largerClaims are, for runs of a width above all others: how much more it tells of the rare task than each of the narrow ones, and that it
-// tells no less than the widest of the others.
-func largerClaims(runs []results.Runs) (list []Claim, err error) {
-	var all [3][]Novel // main, controls, and those of that width
-	for i := range all {
-		if all[i], err = Novels(runs[i]); err != nil {
+// LargerClaims returns, for runs of a width above all of main: how much more it tells of the rare task than each of the narrow ones, which
+// are those of controls (see NovelClaims), and that it tells no less than the widest of main.
+func LargerClaims(main, controls, larger results.Runs) (list []Claim, err error) {
+	var all [3][]Novel
+	for i, runs := range []results.Runs{main, controls, larger} {
+		if all[i], err = Novels(runs); err != nil {
 			return nil, err
 		}
 	}

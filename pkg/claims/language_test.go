@@ -112,7 +112,7 @@ func TestNovelClaimsOfText(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("%s; want %s", strings.Join(got, ", "), want)
 	}
-	if all, err := NovelClaims(text([]NovelSetting{plain, more}, 8, 16, 64), nil); err != nil || len(all) != 4 {
+	if all, err := SizeClaims(text([]NovelSetting{plain, more}, 8, 16, 64)); err != nil || len(all) != 4 {
 		t.Errorf("%d claims on two narrow widths without controls, %v: want size and frequency of each", len(all), err)
 	}
 	regression := novices(capacity, []NovelSetting{plain, more}, 8, 64)
@@ -141,7 +141,7 @@ func TestLargerClaims(t *testing.T) {
 		of := func(width int, s NovelSetting) float64 { return c.at[width] }
 		main := novices(of, []NovelSetting{plain, more}, 8, 16, 32, 64)
 		controls := novices(of, []NovelSetting{alone}, 8, 16)
-		list, err := largerClaims([]results.Runs{main, controls, novices(of, []NovelSetting{plain, more}, 128)})
+		list, err := LargerClaims(main, controls, novices(of, []NovelSetting{plain, more}, 128))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestLargerClaims(t *testing.T) {
 			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
 		}
 		for wrong, of := range map[string]results.Runs{"a smaller width": main[:1], "another frequency": novices(of, []NovelSetting{more}, 128)} {
-			if _, err := largerClaims([]results.Runs{main, controls, of}); err == nil {
+			if _, err := LargerClaims(main, controls, of); err == nil {
 				t.Errorf("%s: want an error", wrong)
 			}
 		}
@@ -170,6 +170,8 @@ func TestNovelSettingsSayWhatIsChanged(t *testing.T) {
 		{func(s *NovelSetting) { s.Samples = 8 }, "8 instances a batch"},
 		{func(s *NovelSetting) { s.Steps = 400 }, "4 times the steps"},
 		{func(s *NovelSetting) { s.Rate = .003 }, "0.3 times the rate"},
+		{func(s *NovelSetting) { s.Rate = .1 }, "10 times the rate"},
+		{func(s *NovelSetting) { s.Sharpness = 1 }, "sharpness 1 of the language"},
 		{func(s *NovelSetting) { s.Sharpness, s.Steps = 0, 50 }, "no structure in the language, 0.5 times the steps"},
 		{func(s *NovelSetting) { s.Mup, s.Rate = true, .005 }, "muP"},
 		{func(s *NovelSetting) { s.Alone = true }, "the task alone"},

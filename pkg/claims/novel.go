@@ -19,9 +19,12 @@ import (
 // NatsEffect is the least difference in loss, in nats, that counts.
 const NatsEffect = .1
 
+// sizes are the settings in which language models of several sizes differ.
+var sizes = []string{"net.width", "net.layers", "net.head", "train.rate", "train.accumulate"}
+
 // speaking checks and loads such runs and returns their widths, and how many instances come at the lower and at the higher frequency.
 func speaking(runs results.Runs, final bool, columns ...string) (widths []int, few, many int, err error) {
-	design := results.Design{Vary: []string{"net.width", "train.rate", "train.injection.samples"}, Columns: columns, Final: final}
+	design := results.Design{Vary: append([]string{"train.injection.samples"}, sizes...), Columns: columns, Final: final}
 	if err := runs.Need(design); err != nil {
 		return nil, 0, 0, err
 	}

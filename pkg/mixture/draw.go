@@ -33,6 +33,15 @@ func (b *Batch) Parts(n int) []*Node {
 	return []*Node{cut(b.X), cut(b.Y), cut(b.Task), b.end}
 }
 
+// PartShapes returns the shapes of what Parts returns of a batch of rows, of a family of this signature.
+func PartShapes(of tasks.Signature, rows, n int) []shapes.Shape {
+	cut := func(of tasks.Array) shapes.Shape {
+		return shapes.Make(of.Type, slices.Concat([]int{n, rows / n}, of.Dims)...)
+	}
+	task := tasks.Array{Dims: []int{of.Tasks}, Type: dtypes.Float32}
+	return []shapes.Shape{cut(of.Input), cut(of.Target), cut(task), shapes.Make(dtypes.Float32, of.Tasks)}
+}
+
 // Part returns the batch that is the i-th of parts (int32 scalar).
 func Part(parts []*Node, i *Node) *Batch {
 	own := func(v *Node) *Node { return Gather(v, Reshape(i, 1), false) } // compute v0.1.5's Go backend has no DynamicSlice

@@ -222,7 +222,8 @@ func unpack(code string) (metadata map[string]json.RawMessage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return metadata, json.NewDecoder(io.LimitReader(r, mostMetadata)).Decode(&metadata)
+	err = json.NewDecoder(io.LimitReader(r, mostMetadata)).Decode(&metadata)
+	return metadata, err
 }
 
 // evaluated returns the number of rows of every run, step and task.

@@ -183,6 +183,9 @@ func TestPublishedMetadata(t *testing.T) {
 			t.Errorf("%s is %s, plain: %v; want %s, packed", key, packed[key], plain, want)
 		}
 	}
+	if _, plain := published.Lookup(keyHead); plain || len(packed[keyHead]) == 0 {
+		t.Errorf("%s is %s, plain: %v; want it packed", keyHead, packed[keyHead], plain)
+	}
 	for _, wrong := range []string{"", "gzip", code[:len(code)/2]} {
 		if _, err := unpack(wrong); err == nil {
 			t.Errorf("metadata %.10q…: want an error", wrong)

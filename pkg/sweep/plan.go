@@ -371,7 +371,7 @@ func (p *Plan) Estimate(ctx context.Context, b *backend.Backend) (time.Duration,
 			}
 			speed.FLOPs = flops(q)
 		}
-		training := 0.
+		training := speed.Metrics.Seconds() * float64(len(q.stacks))
 		for _, at := range q.stacks {
 			t := p.Stacks[at][0].Train
 			training += speed.Step.Seconds()*float64(t.Steps)*flops(q)/speed.FLOPs + speed.Evaluation.Seconds()*float64(len(train.Steps(t)))

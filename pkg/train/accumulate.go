@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
@@ -10,7 +11,6 @@ import (
 	"github.com/gomlx/gomlx/support/xslices"
 
 	"raretask/pkg/mixture"
-	"raretask/tasks"
 )
 
 // accumulation takes the steps of a program whose batches come in parts of equal size: the gradients of all parts are added up before the
@@ -20,7 +20,7 @@ import (
 // graph they take as many times as long to compile. And a While over them has no place in GoMLX v0.28.5: not in the body of another one, as
 // closures are the main function's alone, and not beside other operations, as scalars are cached for all functions of a graph together.)
 type accumulation struct {
-	*Program
+	program           *Program
 	parts             int
 	begin, add, apply *Exec
 }
@@ -32,11 +32,8 @@ const (
 	sumGradients
 )
 
-// partArrays is how many arrays the parts of a batch are.
-const partArrays = 4
-
 func newAccumulation(p *Program, parts int) (*accumulation, error) {
-	a := &accumulation{Program: p, parts: parts}
+	a := &accumulation{program: p, parts: parts}
 	for exec, graph := range map[**Exec]func([]*Node) []*Node{&a.begin: a.beginGraph, &a.add: a.addGraph, &a.apply: a.applyGraph} {
 		var err error
 		if *exec, err = NewExec(p.on.Backend, graph); err != nil {
@@ -54,71 +51,75 @@ func (a *accumulation) finalize() {
 
 // beginGraph returns the parts of a step's batch, and sums of none of them, given state and inputs.
 func (a *accumulation) beginGraph(arrays []*Node) []*Node {
-	state, inputs := arrays[:a.stateSize()], arrays[a.stateSize():]
-	batch, _ := a.draw(state[stateStep], inputs)
+	p := a.program
+	state, inputs := arrays[:p.stateSize()], arrays[p.stateSize():]
+	batch := p.draw(state[stateStep], inputs)
 	sums := []*Node{ScalarZero(batch.X.Graph(), dtypes.Float32), ZerosLike(state[stateLossSum])}
-	for _, w := range state[stateWeights:][:len(a.weights)] {
+	for _, w := range state[stateWeights:][:len(p.weights)] {
 		sums = append(sums, ZerosLike(w))
 	}
 	return append(batch.Parts(a.parts), sums...)
 }
 
-// addGraph returns the sums with those of one more part, given the step, weights, inputs, the parts, the number of that one and the sums.
+// addGraph returns the sums with those of one more part, given the step, the weights, the sums, the number of the part, the parts and inputs.
 func (a *accumulation) addGraph(arrays []*Node) []*Node {
-	n := len(a.weights)
-	step, weights, rest := arrays[0], arrays[1:][:n], arrays[1+n:]
-	sums := rest[len(rest)-sumGradients-n:]
-	rest = rest[:len(rest)-len(sums)]
-	inputs, parts, at := rest[:len(rest)-1-partArrays], rest[len(rest)-1-partArrays:][:partArrays], rest[len(rest)-1]
-	_, _, _, tap := a.split(step, inputs)
-	losses, count := a.losses(weights, mixture.Part(parts, at), tap)
+	p := a.program
+	take := func(n int) (taken []*Node) {
+		taken, arrays = arrays[:n], arrays[n:]
+		return taken
+	}
+	step, weights := take(1)[0], take(len(p.weights))
+	sums, part, parts := take(sumGradients+len(weights)), take(1)[0], take(len(a.partShapes()))
+	_, _, _, tap := p.split(step, arrays)
+	losses, count := p.losses(weights, mixture.Part(parts, part), tap)
 	return append([]*Node{Add(sums[sumCount], count), Add(sums[sumLosses], ReduceSum(losses, 1))},
 		add(sums[sumGradients:], Gradient(ReduceAllSum(losses), weights...))...)
 }
 
-// applyGraph returns the state after a step, given the state before it, inputs and the sums of all parts.
+// applyGraph returns the state after a step, given the state before it, the sums of all parts, and inputs.
 func (a *accumulation) applyGraph(arrays []*Node) []*Node {
-	own := len(arrays) - sumGradients - len(a.weights)
-	state, inputs, sums := arrays[:a.stateSize()], arrays[a.stateSize():own], arrays[own:]
+	p := a.program
+	state, rest := arrays[:p.stateSize()], arrays[p.stateSize():]
+	sums, inputs := rest[:sumGradients+len(p.weights)], rest[sumGradients+len(p.weights):]
 	next := slices.Clone(state)
 	mean := func(v *Node) *Node { return Div(v, sums[sumCount]) }
-	a.advanced(next, inputs, mean(sums[sumLosses]), gradients{sum: xslices.Map(sums[sumGradients:], mean)})
+	p.advanced(next, inputs, mean(sums[sumLosses]), gradients{sum: xslices.Map(sums[sumGradients:], mean)})
 	return next
 }
 
-// compile compiles all for arrays of these shapes.
+func (a *accumulation) partShapes() []shapes.Shape {
+	return mixture.PartShapes(a.program.mixture.Family.Signature(), a.program.shared.Train.Batch, a.parts)
+}
+
 func (a *accumulation) compile(state, inputs []shapes.Shape) error {
-	of, rows := a.mixture.Family.Signature(), a.shared.Train.Batch/a.parts
-	cut := func(array tasks.Array) shapes.Shape {
-		return shapes.Make(array.Type, slices.Concat([]int{a.parts, rows}, array.Dims)...)
-	}
-	weights := state[stateWeights:][:len(a.weights)]
-	one, several := tasks.Array{Dims: []int{of.Tasks}, Type: dtypes.Float32}, shapes.Make(dtypes.Float32, of.Tasks)
-	parts := []shapes.Shape{cut(of.Input), cut(of.Target), cut(one), several}
+	step, weights := state[stateStep:stateStep+1], state[stateWeights:][:len(a.program.weights)]
 	sums := append([]shapes.Shape{shapes.Make(dtypes.Float32), state[stateLossSum]}, weights...)
-	step := state[stateStep : stateStep+1]
 	if _, err := a.begin.Compile(slices.Concat(state, inputs)...); err != nil {
 		return err
 	}
-	if _, err := a.add.Compile(slices.Concat(step, weights, inputs, parts, step, sums)...); err != nil {
+	if _, err := a.add.Compile(slices.Concat(step, weights, sums, step, a.partShapes(), inputs)...); err != nil {
 		return err
 	}
-	_, err := a.apply.Compile(slices.Concat(state, inputs, sums)...)
+	_, err := a.apply.Compile(slices.Concat(state, sums, inputs)...)
 	return err
 }
 
-// accumulate returns the state after a step.
-func (a *accumulation) accumulate(state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error) {
+// after returns the state after a step, or the context's error: a step of a large net takes longer than an interrupted process has.
+func (a *accumulation) after(ctx context.Context, state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error) {
 	begun, err := call(a.begin, state, inputs)
 	if err != nil {
 		return nil, err
 	}
-	parts, sums := begun[:partArrays], begun[partArrays:]
+	n := len(a.partShapes())
+	parts, sums := begun[:n], begun[n:]
 	defer func() { free(parts); free(sums) }()
 	for i := range a.parts {
-		at := []*tensors.Tensor{tensors.FromScalar(int32(i))}
-		more, err := call(a.add, state[stateStep:stateStep+1], a.weightsIn(state), inputs, parts, at, sums)
-		free(at)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		part := []*tensors.Tensor{tensors.FromScalar(int32(i))}
+		more, err := call(a.add, state[stateStep:stateStep+1], a.program.weightsIn(state), sums, part, parts, inputs)
+		free(part)
 		if err != nil {
 			return nil, err
 		}
@@ -126,5 +127,5 @@ func (a *accumulation) accumulate(state, inputs []*tensors.Tensor) ([]*tensors.T
 		sums = more
 		tensors.ToScalar[float32](sums[sumCount]) // waits, so that no more than one part's activations are there
 	}
-	return call(a.apply, state, inputs, sums)
+	return call(a.apply, state, sums, inputs)
 }

@@ -38,7 +38,7 @@ const (
 	merged   = 3. / 5    // of a sample that is evaluated
 	between  = 8 << 20   // for each array of a decoder's weights while a program is compiled: there is more between two products, and
 	attended = 14 << 20  // for each part of attention (see net.Decoder.Parts)
-	summed   = 5         // times the gradients, where they are accumulated: of a part, their sums before and after it, and means of them
+	summed   = 5         // times the gradients, where they are accumulated: of a part, sums before and after it, means; and as measured
 	further  = 80 << 20  // for the programs that then draw a batch and take the optimizer's step
 	probed   = 30 << 20  // for what metrics of a decoder compile
 	sampled  = 1.4       // times those of a piece that is evaluated

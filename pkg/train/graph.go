@@ -77,23 +77,24 @@ func (p *Program) trainGraph(arrays []*Node) []*Node {
 // stepGraph is one training step of all runs: the new state, given state and inputs.
 func (p *Program) stepGraph(arrays []*Node) []*Node {
 	state, inputs := arrays[:p.stateSize()], arrays[p.stateSize():]
-	batch, tap := p.draw(state[stateStep], inputs)
+	batch := p.draw(state[stateStep], inputs)
+	_, _, _, tap := p.split(state[stateStep], inputs)
 	next := slices.Clone(state)
 	loss, gradients := p.differentiate(next, batch, tap)
 	p.advanced(next, inputs, loss, gradients)
 	return next
 }
 
-// draw draws the batch of a step, and returns what sees its activations.
-func (p *Program) draw(step *Node, inputs []*Node) (*mixture.Batch, net.Tap) {
+// draw draws the batch of a step.
+func (p *Program) draw(step *Node, inputs []*Node) *mixture.Batch {
 	random := mixture.NewRandom(inputs[inputSeed], step, trainingSamples)
-	constants, schedule, stream, tap := p.split(step, inputs)
+	constants, schedule, stream, _ := p.split(step, inputs)
 	thresholds, forced := inputs[inputThresholds], inputs[inputForced]
 	if p.schedule > 0 {
 		thresholds, forced = mixture.Draws(step, thresholds, schedule)
 	}
 	family := p.fed(tasks.Bind(p.mixture.Family, constants), step, stream)
-	return mixture.Draw(family, random, thresholds, forced, p.shared.Train.Batch), tap
+	return mixture.Draw(family, random, thresholds, forced, p.shared.Train.Batch)
 }
 
 // differentiate returns the training loss of a batch [runs] and what follows of its gradients. Running means of an intervention are

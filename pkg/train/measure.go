@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -11,7 +12,8 @@ import (
 
 // Speed is how fast a machine trains a stack.
 type Speed struct {
-	Compile    time.Duration // of training and of what measures
+	Compile    time.Duration // of the program
+	Metrics    time.Duration // compiling what measures the runs of a stack, each anew
 	Step       time.Duration
 	Evaluation time.Duration // of all runs
 	FLOPs      float64       // of a step, where the caller says
@@ -31,7 +33,13 @@ func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, metrics 
 		}
 		defer measurers[i].Close()
 	}
+	var measuring [2]time.Duration // at first, with what measures to be compiled, and afterwards
 	evaluate := func(s Snapshot) error {
+		start := time.Now()
+		defer func() {
+			measuring[1] = time.Since(start)
+			measuring[0] = cmp.Or(measuring[0], measuring[1])
+		}()
 		for i, state := range s.Runs {
 			if _, err := measurers[i].Measure(state); err != nil {
 				return err
@@ -40,20 +48,16 @@ func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, metrics 
 		return nil
 	}
 	var speed Speed
-	var begin, first time.Time  // of the steps and of the first of them, which warms up
-	var compiling time.Duration // of the first evaluation, which compiles what measures
+	var begin, first time.Time // of the steps and of the first of them, which warms up
 	limited, stop := context.WithCancel(ctx)
 	defer stop()
 	err = p.Run(limited, stack, Training{
 		Steps: []int{0, stack[0].Train.Steps},
 		Observe: func(s Snapshot) error {
-			if s.Step > 0 {
-				return evaluate(s)
-			}
-			start := time.Now()
 			err := evaluate(s)
-			begin = time.Now()
-			compiling = begin.Sub(start)
+			if s.Step == 0 {
+				begin = time.Now()
+			}
 			return err
 		},
 		Progress: func(step int) {
@@ -75,6 +79,6 @@ func Measure(ctx context.Context, b *backend.Backend, stack spec.Stack, metrics 
 	start := time.Now()
 	err = p.Run(ctx, stack, Training{Steps: []int{0}, Observe: evaluate})
 	speed.Evaluation = time.Since(start)
-	speed.Compile = p.Compile + max(0, compiling-speed.Evaluation)
+	speed.Compile, speed.Metrics = p.Compile, max(0, measuring[0]-measuring[1])
 	return speed, err
 }

@@ -133,7 +133,7 @@ func TestTapInputsAreNotState(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := len(state)
-		if state, err = p.advance(state, inputs, 0, 2); err != nil || len(state) != before || len(state) != p.stateSize() {
+		if state, _, err = p.advance(t.Context(), state, inputs, 0, 2); err != nil || len(state) != before || len(state) != p.stateSize() {
 			t.Errorf("%d arrays come back, %v: want the %d of the state", len(state), err, before)
 		}
 		free(state)

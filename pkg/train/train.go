@@ -5,6 +5,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -59,13 +60,35 @@ type Program struct {
 	tap                 *Tap
 	piece               int // tasks that are evaluated at a time
 
-	train, evaluate *graph.Exec
-	accumulated     *accumulation // takes the steps in the place of train, where batches come in parts; else nil
+	train    stepper
+	evaluate *graph.Exec
 
 	// Compile is the time that building and compiling took; it happens at the first use.
 	Compile   time.Duration
 	compiling sync.Mutex
 }
+
+// stepper is what takes the steps of a program: whole, or an accumulation.
+type stepper interface {
+	compile(state, inputs []shapes.Shape) error
+	// after returns the state after some more steps, one at least, or the context's error.
+	after(ctx context.Context, state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error)
+	finalize()
+}
+
+// whole takes steps of whole batches by one graph, given state and inputs.
+type whole struct{ *graph.Exec }
+
+func (w whole) compile(state, inputs []shapes.Shape) error {
+	_, err := w.Compile(slices.Concat(state, inputs)...)
+	return err
+}
+
+func (w whole) after(_ context.Context, state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error) {
+	return call(w.Exec, state, inputs)
+}
+
+func (w whole) finalize() { w.Finalize() }
 
 // group is runs of one width, whose weights are stacked.
 type group struct {
@@ -146,29 +169,29 @@ func New(b *backend.Backend, stack spec.Stack, o Options) (*Program, error) {
 	}
 	p.baseline = slices.Max(p.mixture.Family.Baseline())
 	p.piece = pieceOf(stack)
-	step := p.trainGraph
-	if b.Identity.Name == "go" {
-		step = p.stepGraph // the Go backend of compute v0.1.5 can't run a While with a body of this size
-	}
-	if p.train, err = graph.NewExec(b.Backend, step); err != nil {
+	if p.train, err = p.stepper(); err != nil {
 		return nil, err
-	}
-	if parts := p.shared.Train.Accumulate; parts > 1 {
-		if p.accumulated, err = newAccumulation(p, parts); err != nil {
-			return nil, err
-		}
 	}
 	p.evaluate, err = graph.NewExec(b.Backend, p.evaluateGraph)
 	return p, err
 }
 
+func (p *Program) stepper() (stepper, error) {
+	if parts := p.shared.Train.Accumulate; parts > 1 {
+		return newAccumulation(p, parts)
+	}
+	steps := p.trainGraph
+	if p.on.Identity.Name == "go" {
+		steps = p.stepGraph // the Go backend of compute v0.1.5 can't run a While with a body of this size
+	}
+	exec, err := graph.NewExec(p.on.Backend, steps)
+	return whole{exec}, err
+}
+
 // Finalize frees the compiled program.
 func (p *Program) Finalize() {
-	p.train.Finalize()
+	p.train.finalize()
 	p.evaluate.Finalize()
-	if p.accumulated != nil {
-		p.accumulated.finalize()
-	}
 }
 
 // Snapshot is the state of a stack's runs after Step steps.
@@ -240,7 +263,8 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 	steps := stack[0].Train.Steps
 	for _, next := range stops(t, done) {
 		for done < next {
-			if stopped := ctx.Err(); t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
+			stopped := ctx.Err()
+			if t.Save != nil && done > kept && (stopped != nil || time.Since(saved) > t.Every) {
 				s, err := p.save(state, done)
 				if err == nil {
 					err = t.Save(s)
@@ -250,8 +274,8 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 				}
 				kept, saved = done, time.Now()
 			}
-			if err := ctx.Err(); err != nil {
-				return err
+			if stopped != nil {
+				return stopped
 			}
 			end := min(next, done+chunk)
 			if rows != nil {
@@ -261,16 +285,16 @@ func (p *Program) Run(ctx context.Context, stack spec.Stack, t Training) error {
 				}
 				end = min(end, last)
 			}
-			start := time.Now()
-			if state, err = p.advance(state, inputs, done, end); err != nil {
+			start, before := time.Now(), done
+			if state, done, err = p.advance(ctx, state, inputs, done, end); err != nil {
 				return fmt.Errorf("train: step %d: %w", done, err)
 			}
-			if took := time.Since(start); took < 250*time.Millisecond && end == done+chunk {
+			if took := time.Since(start); took < 250*time.Millisecond && done == before+chunk {
 				chunk *= 2
 			} else if took > 500*time.Millisecond {
 				chunk = max(1, chunk/2)
 			}
-			if done = end; t.Progress != nil {
+			if t.Progress != nil && done > before {
 				t.Progress(done)
 			}
 		}
@@ -334,13 +358,7 @@ func (p *Program) compile(state, inputs []*tensors.Tensor) error {
 	shapesOf := func(arrays ...[]*tensors.Tensor) []shapes.Shape {
 		return xslices.Map(slices.Concat(arrays...), (*tensors.Tensor).Shape)
 	}
-	var err error
-	if p.accumulated != nil {
-		err = p.accumulated.compile(shapesOf(state), shapesOf(inputs))
-	} else {
-		_, err = p.train.Compile(shapesOf(state, inputs)...)
-	}
-	if err != nil {
+	if err := p.train.compile(shapesOf(state), shapesOf(inputs)); err != nil {
 		return fmt.Errorf("train: cannot compile the program: %w", err)
 	}
 	scalars := []*tensors.Tensor{state[stateStep], state[stateStep]} // of the types of those that it takes
@@ -357,32 +375,27 @@ func (p *Program) weightsIn(state []*tensors.Tensor) []*tensors.Tensor {
 	return state[stateWeights:][:len(p.weights)]
 }
 
-// advance runs steps from done to end and returns the new state; the old one is freed.
-func (p *Program) advance(state, inputs []*tensors.Tensor, done, end int) ([]*tensors.Tensor, error) {
+// advance runs steps from done to end, or fewer where the context ends in one whose batch comes in parts, and returns the new state, and
+// how many steps are done; the old one is freed.
+func (p *Program) advance(ctx context.Context, state, inputs []*tensors.Tensor, done, end int) ([]*tensors.Tensor, int, error) {
 	replace(state, stateEnd, tensors.FromScalar(int32(end)))
 	for done < end {
-		next, err := p.step(state, inputs)
-		if err != nil {
-			return state, err
+		next, err := p.train.after(ctx, state, inputs)
+		if err != nil && errors.Is(err, ctx.Err()) {
+			return state, done, nil
+		} else if err != nil {
+			return state, done, err
 		}
 		free(state)
 		state = next
 		// Dispatch returns before the computation ends; reading the step waits for it.
 		now := int(tensors.ToScalar[int32](state[stateStep]))
 		if now <= done {
-			return state, fmt.Errorf("the program made no progress")
+			return state, done, fmt.Errorf("the program made no progress")
 		}
 		done = now
 	}
-	return state, nil
-}
-
-// step returns the state after some steps, one at least.
-func (p *Program) step(state, inputs []*tensors.Tensor) ([]*tensors.Tensor, error) {
-	if p.accumulated != nil {
-		return p.accumulated.accumulate(state, inputs)
-	}
-	return call(p.train, state, inputs)
+	return state, done, nil
 }
 
 // call runs a compiled graph.
