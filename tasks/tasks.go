@@ -115,8 +115,8 @@ type Streamed interface {
 // Identified is Settings that refer to something outside of a spec, such as files, whose content is part of a run's identity.
 type Identified interface {
 	Settings
-	// Identity returns a digest of the content.
-	Identity() string
+	// Identity returns a digest of the content. Of content that everybody has in a version of their own, published results are of any.
+	Identity() (digest string, everybodys bool)
 }
 
 // Spectral is a Family of linear regressions on orthogonal blocks, for which package theory has closed forms.

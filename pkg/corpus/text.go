@@ -83,12 +83,13 @@ func (s TextSettings) Signature(k int) tasks.Signature {
 // Injects implements Injecting.
 func (s TextSettings) Injects() (kind string, symbols int) { return s.Task, s.Symbols }
 
-// Identity implements tasks.Identified: the digest of the text.
-func (s TextSettings) Identity() string {
+// Identity implements tasks.Identified: the digest of the text, of which the Go tree's is everybody's.
+func (s TextSettings) Identity() (digest string, everybodys bool) {
+	everybodys = s.Source == GoTree
 	if source, err := OpenSource(s.Source, s.Type); err == nil {
-		return source.Digest
+		return source.Digest, everybodys
 	}
-	return "" // nothing can be trained on it
+	return "", everybodys // nothing can be trained on it
 }
 
 // Family implements tasks.Settings.

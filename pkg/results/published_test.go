@@ -58,8 +58,8 @@ func TestPublishedResultsObeyTheory(t *testing.T) {
 	_, files := published(t)
 	gradients, interferences := 0, 0
 	for _, f := range files {
-		if name := strings.TrimSuffix(filepath.Base(f.Path), ".parquet"); name != f.Hash || f.Hash != f.Stack.Hash() {
-			t.Errorf("%s holds stack %s, whose runs hash to %s", name, f.Hash, f.Stack.Hash())
+		if name := strings.TrimSuffix(filepath.Base(f.Path), ".parquet"); name != f.Hash || f.Hash != f.Stack.Published() {
+			t.Errorf("%s holds stack %s, whose runs hash to %s", name, f.Hash, f.Stack.Published())
 		}
 		runs := f.Runs()
 		if err := runs.Load(f.Columns); err != nil {
@@ -113,7 +113,7 @@ func TestPublishedAtPaperScale(t *testing.T) {
 	presets := map[string]string{} // of each stack
 	for _, name := range spec.Presets() {
 		for _, stack := range stacksOf(t, name, "paper") {
-			presets[stack.Hash()] = name
+			presets[stack.Published()] = name
 		}
 	}
 	for _, f := range files {

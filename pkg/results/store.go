@@ -158,6 +158,7 @@ func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 		if s.Published == "" {
 			break
 		}
+		hash := stack.Published()
 		file, err := OpenFile(publishedPath(PublishedAt(s.Published, scale), hash))
 		var older *OlderError
 		switch {
@@ -223,14 +224,14 @@ func Publishing(scale string) (dir string) {
 // Publish writes what notebooks need of a file's runs to dir, under the name that published results have, for authors of notebooks to
 // commit: columns, and of the steps all or the last alone. What is published there already stays.
 func Publish(f *File, dir string, columns []string, final bool) error {
-	path := publishedPath(dir, f.Hash)
 	part := *f
-	part.Kept, part.packed = nil, true
+	part.Kept, part.packed, part.Hash = nil, true, f.Stack.Published()
+	path := publishedPath(dir, part.Hash)
 	last := map[string]bool{} // columns of which the last step alone is needed
 	for _, c := range columns {
 		last[c] = final
 	}
-	if before, err := OpenFile(path); err == nil && before.Hash == f.Hash {
+	if before, err := OpenFile(path); err == nil && before.Hash == part.Hash {
 		if err := before.Runs().Load(before.Columns); err != nil {
 			return err
 		}

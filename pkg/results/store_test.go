@@ -702,3 +702,51 @@ func sealAgain(t *testing.T, file []byte) []byte {
 	}
 	return file
 }
+
+// edition is a family of content that everybody has in a version of their own.
+type edition struct {
+	tasks.RegressionSettings `yaml:",inline"`
+}
+
+var version = "first"
+
+func (edition) Identity() (digest string, everybodys bool) { return version, true }
+
+func init() {
+	regression, _ := tasks.Named("regression")
+	tasks.Register(tasks.Kind{Name: "edition", About: "regression", Engine: 1, Defaults: edition{regression.Defaults.(tasks.RegressionSettings)}})
+}
+
+// Results of one's own are of one's own version of what everybody has; published ones are of any.
+func TestPublishedOfAnyVersion(t *testing.T) {
+	defer func(before string) { version = before }(version)
+	published := t.TempDir()
+	store := &Store{Dir: t.TempDir(), Published: published}
+	f, runs := example()
+	for i := range f.Stack {
+		settings := f.Stack[i].Mixture.Settings.(tasks.RegressionSettings)
+		f.Stack[i].Mixture.Family, f.Stack[i].Mixture.Settings = "edition", edition{settings}
+		runs[i].Run = f.Stack[i]
+	}
+	f, err := store.Write(f, runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []string{id.Key()}
+	if _, err := store.Find(f.Stack, own, Want{}); err != nil {
+		t.Fatal(err)
+	}
+	version = "second"
+	if found, err := store.Find(f.Stack, own, Want{}); !errors.Is(err, ErrMissing) {
+		t.Errorf("of another version, Find = %v, %v; want %v", found, err, ErrMissing)
+	}
+	version = "first"
+	if err := Publish(f, published, []string{"train_loss"}, false); err != nil {
+		t.Fatal(err)
+	}
+	version = "second"
+	found, err := store.Find(f.Stack, own, Want{})
+	if err != nil || filepath.Dir(found.Path) != published || found.Runs().Load(found.Columns) != nil {
+		t.Errorf("of another version, published: Find = %v, %v; want the published results", found, err)
+	}
+}

@@ -77,8 +77,8 @@ func digest(texts ...string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// identify returns the digest of the settings that are chosen.
-func (r Run) identify(chosen func(Setting) bool) string {
+// identify returns the digest of the settings that are chosen, and of content outside of the spec; published: but for everybody's.
+func (r Run) identify(published bool, chosen func(Setting) bool) string {
 	family, _ := tasks.Named(r.Mixture.Family)
 	texts := []string{fmt.Sprintf("engine %d", family.Engine)}
 	for _, s := range r.Settings() {
@@ -87,14 +87,20 @@ func (r Run) identify(chosen func(Setting) bool) string {
 		}
 	}
 	if outside, ok := r.Mixture.Settings.(tasks.Identified); ok {
-		texts = append(texts, "content "+outside.Identity())
+		content, everybodys := outside.Identity()
+		if published && everybodys {
+			content = "everybody's"
+		}
+		texts = append(texts, "content "+content)
 	}
 	return digest(texts...)
 }
 
 // Hash returns 16 hexadecimal digits that identify what decides the path of the run's weights: every setting but how often it is
 // looked at.
-func (r Run) Hash() string { return r.identify(func(s Setting) bool { return s.Path }) }
+func (r Run) Hash() string { return r.identify(false, onPath) }
+
+func onPath(s Setting) bool { return s.Path }
 
 // Stack is runs that train side by side in one program, on one data stream. They share everything but width, rate and the seed of the
 // initial values.
@@ -103,6 +109,12 @@ type Stack []Run
 // Hash returns 16 hexadecimal digits that identify the stack: its runs in their order.
 func (s Stack) Hash() string {
 	return digest(xslices.Map(s, Run.Hash)...)
+}
+
+// Published returns the name of the stack's published results: its hash, where runs are of no content that everybody has in a version of
+// their own (see tasks.Identified).
+func (s Stack) Published() string {
+	return digest(xslices.Map(s, func(r Run) string { return r.identify(true, onPath) })...)
 }
 
 // Program returns the part of the stack that needs its own compilation; stacks with equal programs differ only
@@ -115,7 +127,7 @@ func (s Stack) Program() string {
 	if s[0].Train.Schedule == "cosine" { // which ends with the steps
 		texts = append(texts, fmt.Sprint(s[0].Train.Steps))
 	}
-	return digest(append(texts, s[0].identify(func(s Setting) bool { return s.vary == "" }))...)
+	return digest(append(texts, s[0].identify(false, func(s Setting) bool { return s.vary == "" }))...)
 }
 
 // Stacks splits runs into stacks: one for each mixture, training set-up and data stream, its runs ordered by
@@ -124,7 +136,7 @@ func Stacks(runs []Run) []Stack {
 	index := map[string]int{}
 	var stacks []Stack
 	for _, r := range runs {
-		key := r.identify(func(s Setting) bool { return s.vary != "run" })
+		key := r.identify(false, func(s Setting) bool { return s.vary != "run" })
 		at, found := index[key]
 		if !found {
 			at = len(stacks)
