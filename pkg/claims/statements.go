@@ -218,7 +218,8 @@ func Statements() []Statement {
 			Rule: "R² of the numbers is .1 higher in the widest than in the narrowest, at an instance a batch; its rank correlation with accuracy " +
 				"is above .5; an interchange along the direction moves .2 more of the labels than along a random one",
 			Presets: []string{"language"}, Judge: one(represents)},
-		{ID: "represents-text", Source: "Sec. 4.3, Fig 7a, in miniature", Text: "Beside real text, too, what decoders represent of the order of symbols grows with size.",
+		{ID: "represents-text", Source: "Sec. 4.3, Fig 7a, in miniature",
+			Text: "Beside real text, too, what decoders represent of the order of symbols grows with size.",
 			Rule: "the same of the runs on real text", Presets: []string{"text"}, Late: true, Judge: one(represents)},
 		{ID: "keeps", Source: "Sec. 4.4, Fig 8, in miniature", Text: "Larger decoders gain more of a burst and retain more of it until the next.",
 			Rule:    "of what bursts give, gaps take .05 more back in each narrow width than in the widest, which gains .05 nats more of a burst",

@@ -714,7 +714,8 @@ func (edition) Identity() (digest string, everybodys bool) { return version, tru
 
 func init() {
 	regression, _ := tasks.Named("regression")
-	tasks.Register(tasks.Kind{Name: "edition", About: "regression", Engine: 1, Defaults: edition{regression.Defaults.(tasks.RegressionSettings)}})
+	settings := regression.Defaults.(tasks.RegressionSettings)
+	tasks.Register(tasks.Kind{Name: "edition", About: "regression", Engine: 1, Defaults: edition{settings}})
 }
 
 // Results of one's own are of one's own version of what everybody has; published ones are of any.

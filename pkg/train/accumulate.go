@@ -61,7 +61,8 @@ func (a *accumulation) beginGraph(arrays []*Node) []*Node {
 	return append(batch.Parts(a.parts), sums...)
 }
 
-// addGraph returns the sums with those of one more part, given the step, the weights, the sums, the number of the part, the parts and inputs.
+// addGraph returns the sums with those of one more part, given the step, the weights, the sums, the number of the part, the parts, and
+// inputs.
 func (a *accumulation) addGraph(arrays []*Node) []*Node {
 	p := a.program
 	take := func(n int) (taken []*Node) {
