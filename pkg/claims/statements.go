@@ -219,8 +219,10 @@ func Statements() []Statement {
 				"is above .5; an interchange along the direction moves .2 more of the labels than along a random one",
 			Presets: []string{"language"}, Judge: one(represents)},
 		{ID: "represents-text", Source: "Sec. 4.3, Fig 7a, in miniature",
-			Text: "Beside real text, too, what decoders represent of the order of symbols grows with size.",
-			Rule: "the same of the runs on real text", Presets: []string{"text"}, Late: true, Judge: one(represents)},
+			Text: "Beside real text, too, the widest decoder represents more of the order of symbols than the narrowest, along a causal direction.",
+			Rule: "as of `represents`: R² .1 higher, its rank correlation with accuracy above .5, an interchange moves .2 more labels than along " +
+				"a random direction",
+			Presets: []string{"text"}, Late: true, Judge: one(represents)},
 		{ID: "keeps", Source: "Sec. 4.4, Fig 8, in miniature", Text: "Larger decoders gain more of a burst and retain more of it until the next.",
 			Rule:    "of what bursts give, gaps take .05 more back in each narrow width than in the widest, which gains .05 nats more of a burst",
 			Presets: []string{"language-gaps"}, Judge: one(keepsMore)},
