@@ -24,7 +24,7 @@ var presets = map[string][3][2]int{
 	"language-controls": {{5, 5}, {80, 30}, {5, 4}}, "language-depth": {{4, 2}, {40, 10}, {4, 2}},
 	"language-depth-controls": {{3, 3}, {40, 15}, {4, 3}}, "language-width": {{1, 1}, {5, 5}, {1, 1}},
 	"language-backgrounds": {{8, 4}, {30, 10}, {4, 2}},
-	"text-controls":        {{4, 4}, {70, 25}, {3, 3}},
+	"text-controls":        {{4, 4}, {70, 25}, {3, 2}},
 	"forgetting":           {{8, 4}, {80, 20}, {4, 2}}, "restoring": {{12, 4}, {96, 24}, {56, 8}}, "growth": {{8, 6}, {20, 15}, {4, 3}},
 	"start": {{8, 4}, {150, 25}, {25, 5}}, "start-parity": {{4, 4}, {100, 25}, {45, 15}}, "threshold": {{6, 2}, {40, 5}, {8, 1}},
 	"retention-laws": {{16, 8}, {120, 30}, {120, 30}}, "retention-parity": {{8, 4}, {60, 15}, {45, 15}},
