@@ -111,8 +111,8 @@ func (s Stack) Hash() string {
 	return digest(xslices.Map(s, Run.Hash)...)
 }
 
-// Published returns the name of the stack's published results: its hash, where runs are of no content that everybody has in a version of
-// their own (see tasks.Identified).
+// Published returns the name of the stack's published results: a hash as Hash is, but for content that everybody has in a version of their
+// own (see tasks.Identified). Without such content it is Hash.
 func (s Stack) Published() string {
 	return digest(xslices.Map(s, func(r Run) string { return r.identify(true, onPath) })...)
 }
