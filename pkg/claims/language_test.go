@@ -37,6 +37,14 @@ func novices(accuracy func(width int, s NovelSetting) float64, settings []NovelS
 	return runs
 }
 
+// initials are those of the claims' verdicts.
+func initials(all []Claim) (text string) {
+	for _, claim := range all {
+		text += strings.ToUpper(claim.Verdict()[:1])
+	}
+	return text
+}
+
 // Verdicts follow the world: one in which narrow nets lack capacity, one in which their rate was wrong, one in which nothing is learned.
 func TestNovelClaims(t *testing.T) {
 	plain := NovelSetting{Samples: 1, Steps: 100, Rate: .1, Sharpness: 2}
@@ -67,11 +75,7 @@ func TestNovelClaims(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
-		for _, claim := range all {
-			got += strings.ToUpper(claim.Verdict()[:1])
-		}
-		if got != c.want {
+		if got := initials(all); got != c.want {
 			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
 		}
 	}
@@ -145,11 +149,7 @@ func TestLargerClaims(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
-		for _, claim := range list {
-			got += strings.ToUpper(claim.Verdict()[:1])
-		}
-		if got != c.want {
+		if got := initials(list); got != c.want {
 			t.Errorf("%s: verdicts %s, want %s", name, got, c.want)
 		}
 		for wrong, of := range map[string]results.Runs{"a smaller width": main[:1], "another frequency": novices(of, []NovelSetting{more}, 128)} {
