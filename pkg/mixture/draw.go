@@ -24,16 +24,17 @@ type Batch struct {
 	tiles *Tiles // where a network has asked for them
 }
 
-// Parts returns the arrays of a batch that is cut into n parts of equal size, as a loop over them carries them.
-func (b *Batch) Parts(n int) []*Node {
-	cut := func(v *Node) *Node {
-		dims := v.Shape().Dimensions
-		return Reshape(v, append([]int{n, dims[0] / n}, dims[1:]...)...)
+// Parts returns the arrays of a batch that is cut into parts of equal size, whose shapes PartShapes gives, as a loop over them carries
+// them.
+func (b *Batch) Parts(of []shapes.Shape) []*Node {
+	parts := []*Node{b.X, b.Y, b.Task, b.end}
+	for i, shape := range of {
+		parts[i] = Reshape(parts[i], shape.Dimensions...)
 	}
-	return []*Node{cut(b.X), cut(b.Y), cut(b.Task), b.end}
+	return parts
 }
 
-// PartShapes returns the shapes of what Parts returns of a batch of rows, of a family of this signature.
+// PartShapes returns the shapes of the arrays of n parts of a batch of rows, of a family of this signature.
 func PartShapes(of tasks.Signature, rows, n int) []shapes.Shape {
 	cut := func(of tasks.Array) shapes.Shape {
 		return shapes.Make(of.Type, slices.Concat([]int{n, rows / n}, of.Dims)...)

@@ -154,11 +154,11 @@ func (s *Store) Find(stack spec.Stack, on []string, want Want) (*File, error) {
 			wrong = err
 		}
 	}
+	if s.Published == "" {
+		return nil, cmp.Or(wrong, ErrMissing)
+	}
+	hash = stack.Published()
 	for _, scale := range []string{"quick", "paper"} {
-		if s.Published == "" {
-			break
-		}
-		hash := stack.Published()
 		file, err := OpenFile(publishedPath(PublishedAt(s.Published, scale), hash))
 		var older *OlderError
 		switch {

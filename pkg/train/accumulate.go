@@ -58,7 +58,7 @@ func (a *accumulation) beginGraph(arrays []*Node) []*Node {
 	for _, w := range state[stateWeights:][:len(p.weights)] {
 		sums = append(sums, ZerosLike(w))
 	}
-	return append(batch.Parts(a.parts), sums...)
+	return append(batch.Parts(a.partShapes()), sums...)
 }
 
 // addGraph returns the sums with those of one more part, given the step, the weights, the sums, the number of the part, the parts, and
